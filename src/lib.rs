@@ -1,0 +1,25 @@
+//! plyfs turns a container image into a directory, without unpacking it.
+//!
+//! The modules stand on floors; each imports only from lower ones (`docs/ARCHITECTURE.md`, held by
+//! `tests/it/architecture.rs`):
+//!
+//! - 0 [`oci`] the specs' nouns as data; [`sys`] system calls and the only home of `unsafe`
+//! - 1 [`store`] what is on disk
+//! - 2 [`image`] what an image is; [`layer`] one layer: its index, its files on demand
+//! - 3 [`archive`] images in files; [`lower`] the read-only side, layers merged once
+//! - 4 [`union`] overlay semantics
+//! - 5 [`fuse`] the protocol, and the only home of `fuser`
+//! - 6 [`mount`] a running mount
+//! - 8 [`cli`] commands, and the only home of printing
+
+pub mod archive;
+pub mod cli;
+pub mod fuse;
+pub mod image;
+pub mod layer;
+pub mod lower;
+pub mod mount;
+pub mod oci;
+pub mod store;
+pub mod sys;
+pub mod union;
