@@ -64,7 +64,10 @@ impl FromStr for Digest {
         let (algorithm, encoded) =
             text.split_once(':').ok_or_else(|| InvalidDigest::NoAlgorithm(shortened(text)))?;
         if algorithm != "sha256" {
-            return Err(InvalidDigest::Algorithm { digest: shortened(text), algorithm: shortened(algorithm) });
+            return Err(InvalidDigest::Algorithm {
+                digest: shortened(text),
+                algorithm: shortened(algorithm),
+            });
         }
         decode_hex(encoded).map(Self).ok_or_else(|| InvalidDigest::Encoding(shortened(text)))
     }

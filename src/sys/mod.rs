@@ -1,1 +1,2 @@
 //! System calls: the only home of `unsafe`.
+pub mod beneath;
