@@ -4,24 +4,101 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Platform};
+use super::{Digest, Platform, lenient, media};
 
-/// The media types that plyfs tells apart; any other is kept as it came.
+/// One of [`media`]'s types, or any other, kept as it came.
 pub type MediaType = String;
 
 /// A pointer to content, as the image spec defines it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
+    #[serde(default, deserialize_with = "lenient::null_as_default")]
     pub media_type: MediaType,
     pub digest: Digest,
+    #[serde(deserialize_with = "lenient::size")]
     pub size: u64,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "lenient::null_as_default", skip_serializing_if = "Vec::is_empty")]
     pub urls: Vec<String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(
+        default,
+        deserialize_with = "lenient::null_as_default",
+        skip_serializing_if = "BTreeMap::is_empty"
+    )]
     pub annotations: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platform: Option<Platform>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
+}
+
+impl Descriptor {
+    /// A descriptor that says no more than it must.
+    pub fn new(media_type: impl Into<MediaType>, digest: Digest, size: u64) -> Self {
+        Self {
+            media_type: media_type.into(),
+            digest,
+            size,
+            urls: Vec::new(),
+            annotations: BTreeMap::new(),
+            platform: None,
+            artifact_type: None,
+        }
+    }
+
+    /// The descriptor of `bytes`.
+    pub fn of(media_type: impl Into<MediaType>, bytes: &[u8]) -> Self {
+        Self::new(media_type, Digest::of(bytes), bytes.len() as u64)
+    }
+
+    pub fn is_index(&self) -> bool {
+        media::is_index(&self.media_type)
+    }
+
+    pub fn is_layer(&self) -> bool {
+        media::is_layer(&self.media_type)
+    }
+
+    /// BuildKit lists what it says about an image beside the image, under the platform `unknown/unknown`.
+    pub fn is_attestation(&self) -> bool {
+        self.annotations.contains_key(media::REFERENCE_TYPE)
+            || self.platform.as_ref().is_some_and(Platform::is_unknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Descriptor, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_null_or_absent_is_empty() {
+        let digest = Digest::of(b"");
+        let text =
+            format!(r#"{{"digest":"{digest}","size":0,"urls":null,"annotations":null,"platform":null}}"#);
+        assert_eq!(parse(&text), Ok(Descriptor::new("", digest, 0)));
+    }
+
+    #[test]
+    fn a_size_that_lies_is_refused_and_shown() {
+        let digest = Digest::of(b"");
+        for (size, said) in [
+            ("-1", "size -1 is negative"),
+            ("18446744073709551615", "size 18446744073709551615 is too large"),
+            ("1e40", "is not a whole number"),
+            ("\"12\"", "expected a size in bytes"),
+        ] {
+            let error = parse(&format!(r#"{{"digest":"{digest}","size":{size}}}"#)).unwrap_err();
+            assert!(error.contains(said), "{size}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_digest_that_is_a_path_is_refused() {
+        let error = parse(r#"{"digest":"sha256:../../../../etc/passwd","size":1}"#).unwrap_err();
+        assert!(error.contains("is not sha256: and 64 lower-case hex digits"), "{error}");
+    }
 }

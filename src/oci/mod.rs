@@ -3,13 +3,15 @@
 mod config;
 mod descriptor;
 mod digest;
+mod lenient;
 mod manifest;
+pub mod media;
 mod platform;
 mod reference;
 
-pub use config::{Config, History, RootFs, RunConfig};
+pub use config::{Config, Healthcheck, History, RootFs, RunConfig};
 pub use descriptor::{Descriptor, MediaType};
 pub use digest::{ChainId, DiffId, Digest, Hasher, InvalidDigest};
-pub use manifest::{Document, Index, InvalidDocument, Manifest, Raw};
-pub use platform::{InvalidPlatform, Platform};
+pub use manifest::{DOCUMENT_LIMIT, Document, Index, InvalidDocument, Kind, LAYER_LIMIT, Manifest, Raw};
+pub use platform::{InvalidPlatform, Platform, Strictness};
 pub use reference::{InvalidReference, Reference};
