@@ -1,2 +1,5 @@
 //! System calls: the only home of `unsafe`.
 pub mod beneath;
+pub mod mount;
+pub mod namespace;
+pub mod process;

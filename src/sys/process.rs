@@ -1,0 +1,124 @@
+//! Processes: a fork that is safe to call, a wait for signals, and the leaving of a terminal.
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+
+use rustix::process::{Pid, Signal, WaitOptions};
+
+/// Which of the two processes goes on after a fork.
+#[derive(Debug)]
+pub enum Fork {
+    Parent { child: Pid },
+    Child,
+}
+
+/// Refused when the process has other threads: their locks would stay locked in the child for ever.
+pub fn fork() -> io::Result<Fork> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::Error::other("a process with several threads cannot be forked"));
+    }
+    // SAFETY: this is the only thread, so the child's memory is as consistent as the parent's.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => Ok(Fork::Child),
+        pid => Pid::from_raw(pid)
+            .map(|child| Fork::Parent { child })
+            .ok_or_else(|| io::Error::other("fork returned a process id below zero")),
+    }
+}
+
+/// Waits for a child's end: its exit code, or 128 and its signal, as shells say it.
+pub fn wait_for(child: Pid) -> io::Result<u8> {
+    loop {
+        match rustix::process::waitpid(Some(child), WaitOptions::empty()) {
+            Ok(Some((_, status))) => {
+                let code =
+                    status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
+                return Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1));
+            }
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// The signals that ask a daemon to end.
+const ENDING: [Signal; 3] = [Signal::TERM, Signal::INT, Signal::HUP];
+
+/// Holds the ending signals back, in this thread and every thread it starts, until [`wait_for_ending_signal`] takes
+/// them.
+pub fn hold_ending_signals() -> io::Result<()> {
+    let set = ending_set();
+    // SAFETY: `set` is initialized, and the old mask is not asked for.
+    match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    }
+}
+
+/// Sleeps until one of the held signals comes.
+pub fn wait_for_ending_signal() -> io::Result<()> {
+    let set = ending_set();
+    let mut taken = 0;
+    // SAFETY: both point to live, initialized values of the right types.
+    match unsafe { libc::sigwait(&raw const set, &raw mut taken) } {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    }
+}
+
+fn ending_set() -> libc::sigset_t {
+    let mut set = std::mem::MaybeUninit::uninit();
+    // SAFETY: sigemptyset initializes the set; sigaddset gets an initialized set and valid signal numbers.
+    unsafe {
+        libc::sigemptyset(set.as_mut_ptr());
+        for signal in ENDING {
+            libc::sigaddset(set.as_mut_ptr(), signal.as_raw());
+        }
+        set.assume_init()
+    }
+}
+
+/// Descriptors that were open when the process began, other than stdin, stdout and stderr.
+#[derive(Debug)]
+pub struct Inherited(Vec<RawFd>);
+
+impl Inherited {
+    /// To be called before the process opens anything of its own.
+    pub fn at_start() -> io::Result<Self> {
+        let directory = std::fs::read_dir("/proc/self/fd")?;
+        let named = directory.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let numbers: Vec<RawFd> = named.filter(|&number| number > 2).collect();
+        // One of them was the directory that was read, which is closed by now.
+        // SAFETY: F_GETFD only asks whether the number is open.
+        let open = numbers.into_iter().filter(|&number| unsafe { libc::fcntl(number, libc::F_GETFD) } != -1);
+        Ok(Self(open.collect()))
+    }
+
+    /// So that whoever waits for the end of a pipe does not wait for a daemon.
+    pub fn close(self) {
+        for number in self.0 {
+            // SAFETY: the number was open before this program opened anything, so no object of this program owns it.
+            unsafe { libc::close(number) };
+        }
+    }
+}
+
+/// Becomes a session of its own, in `/`, that reads nothing and says what it says into `log`.
+pub fn leave_terminal(log: &File) -> io::Result<()> {
+    // A leader of a process group cannot make a session; it is then in nobody's way already.
+    if let Err(errno) = rustix::process::setsid()
+        && errno != rustix::io::Errno::PERM
+    {
+        return Err(errno.into());
+    }
+    rustix::process::chdir("/")?;
+    let null = File::options().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(log)?;
+    debug_assert!(null.as_raw_fd() > 2);
+    Ok(())
+}
