@@ -1,7 +1,66 @@
-//! Commands, one file each; the only home of printing.
+//! Commands, one file each; the only home of printing. What is here is the command line as a whole: which commands
+//! there are, what they share, and how the program ends.
 
+mod completion;
+mod error;
+mod logger;
+mod man;
+mod output;
+mod template;
+mod units;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::{CommandFactory, Parser, Subcommand};
+
+/// Mounts a container image as a directory, without unpacking it
+#[derive(Parser)]
+#[command(name = "plyfs", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(disable_help_subcommand = true, infer_long_args = false)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Args)]
+struct Global {
+    /// The store: a directory that plyfs keeps images in [default: $XDG_DATA_HOME/plyfs; of root, /var/lib/plyfs]
+    #[arg(long, global = true, value_name = "DIR", env = "PLYFS_ROOT", hide_env = true)]
+    root: Option<PathBuf>,
+    /// Say on stderr what is done; twice, with details
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Completion(completion::Arguments),
+    Man(man::Arguments),
+}
+
+/// The whole command line, as clap describes it: help, completions, man pages and docs/CLI.md come from it.
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 pub fn main() -> ExitCode {
-    ExitCode::SUCCESS
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return error::report_usage(&error),
+    };
+    logger::start(cli.global.verbose);
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => error::report(&error),
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Completion(arguments) => completion::run(arguments),
+        Command::Man(arguments) => man::run(&arguments),
+    }
 }
