@@ -2,6 +2,10 @@
 
 mod blob;
 mod checkpoint;
+pub mod index;
+pub mod tree;
 
 pub use blob::{Blob, BlobReader};
 pub use checkpoint::{CHUNK, Checkpoint, Seek};
+pub use index::{Codec, Content, Extent, Id, Identity, Index, Kind, Time};
+pub use tree::Tree;
