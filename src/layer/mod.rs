@@ -2,10 +2,12 @@
 
 mod blob;
 mod checkpoint;
+mod codec;
 pub mod index;
 pub mod tree;
 
 pub use blob::{Blob, BlobReader};
 pub use checkpoint::{CHUNK, Checkpoint, Seek};
-pub use index::{Codec, Content, Extent, Id, Identity, Index, Kind, Time};
+pub use codec::Codec;
+pub use index::{Content, Extent, Id, Identity, Index, Kind, Time};
 pub use tree::Tree;

@@ -4,3 +4,4 @@ pub mod map;
 pub mod mount;
 pub mod namespace;
 pub mod process;
+pub mod zlib;

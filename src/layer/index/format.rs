@@ -85,7 +85,7 @@ impl Header {
             size: self.size.get(),
             diff_id: DiffId(Digest::from_bytes(self.diff_id)),
             uncompressed: self.uncompressed.get(),
-            codec: Codec::from_byte(self.codec)?,
+            codec: Codec::from_number(self.codec)?,
         })
     }
 

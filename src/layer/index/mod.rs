@@ -17,29 +17,12 @@ use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 use self::format::{CountRecord, EntryRecord, Header, InodeRecord, NONE, Section, XattrRecord, high, low};
 use self::pages::Pages;
 pub(super) use self::pages::table as page_table;
-use super::Checkpoint;
+use super::{Checkpoint, Codec};
 use crate::oci::{DiffId, Digest};
 use crate::sys::map::Map;
 
 /// The number of an inode in one index. 0 is the root.
 pub type Id = u32;
-
-/// How a layer's bytes are compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Codec {
-    Plain,
-    Gzip,
-    Zstd,
-    Xz,
-    Bzip2,
-}
-
-impl Codec {
-    fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Plain, Self::Gzip, Self::Zstd, Self::Xz, Self::Bzip2].get(usize::from(byte)).copied()
-    }
-}
 
 /// What an index is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
