@@ -43,8 +43,13 @@ pub trait Hint<T> {
 
 impl<T, E: Into<anyhow::Error>> Hint<T> for Result<T, E> {
     fn hint(self, hint: impl Into<String>) -> anyhow::Result<T> {
-        self.map_err(|error| anyhow::Error::new(Hinted { error: error.into(), hint: hint.into() }))
+        self.map_err(|error| hinted(error, hint))
     }
+}
+
+/// The error, with what the user can do about it.
+pub fn hinted(error: impl Into<anyhow::Error>, hint: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Hinted { error: error.into(), hint: hint.into() })
 }
 
 /// Tells the user, and says how the program exits.

@@ -2,15 +2,21 @@
 //! there are, what they share, and how the program ends.
 
 mod completion;
+mod context;
+mod doctor;
 mod error;
 mod logger;
 mod man;
 mod output;
+mod progress;
 mod template;
+mod umount;
 mod units;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+use context::Context;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
@@ -27,8 +33,8 @@ struct Cli {
 
 #[derive(clap::Args)]
 struct Global {
-    /// The store: a directory that plyfs keeps images in [default: $XDG_DATA_HOME/plyfs; of root, /var/lib/plyfs]
-    #[arg(long, global = true, value_name = "DIR", env = "PLYFS_ROOT", hide_env = true)]
+    /// The store: a directory that plyfs keeps images in [env: PLYFS_ROOT] [default: $XDG_DATA_HOME/plyfs; of root, /var/lib/plyfs]
+    #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
     /// Say on stderr what is done; twice, with details
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
@@ -37,6 +43,9 @@ struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    #[command(visible_alias = "unmount")]
+    Umount(umount::Arguments),
+    Doctor(doctor::Arguments),
     Completion(completion::Arguments),
     Man(man::Arguments),
 }
@@ -59,7 +68,10 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
+    let context = Context::new(cli.global.root)?;
     match cli.command {
+        Command::Umount(arguments) => umount::run(&context, arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completion(arguments) => completion::run(arguments),
         Command::Man(arguments) => man::run(&arguments),
     }

@@ -1,0 +1,111 @@
+//! How far a load is: a bar a layer on a terminal, a line a layer elsewhere, nothing where it is asked to be quiet.
+
+use std::collections::HashMap;
+use std::io::{IsTerminal, Write};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use parking_lot::Mutex;
+
+use super::units;
+use crate::image;
+use crate::oci::Digest;
+
+pub enum Progress {
+    Quiet,
+    /// Whole layers only, on stderr.
+    Lines(Mutex<HashMap<Digest, u64>>),
+    Bars {
+        all: MultiProgress,
+        layers: Mutex<HashMap<Digest, ProgressBar>>,
+    },
+}
+
+impl Progress {
+    pub fn new(quiet: bool) -> Self {
+        if quiet {
+            Self::Quiet
+        } else if std::io::stderr().is_terminal() {
+            Self::Bars { all: MultiProgress::new(), layers: Mutex::default() }
+        } else {
+            Self::Lines(Mutex::default())
+        }
+    }
+}
+
+/// `NO_COLOR` is heeded by indicatif itself.
+fn style() -> ProgressStyle {
+    let template = "{prefix}: {msg:10} [{bar:40}] {bytes:>10}/{total_bytes:10} {eta:>4}";
+    ProgressStyle::with_template(template).map_or_else(
+        // The template is ours, and right; another look is no reason to fail.
+        |_| ProgressStyle::default_bar(),
+        |style| style.progress_chars("=> "),
+    )
+}
+
+fn say(layer: &Digest, words: &str) {
+    // Nobody is left to be told of a stderr that can't be written.
+    let _ = writeln!(std::io::stderr().lock(), "{}: {words}", layer.short());
+}
+
+impl image::Progress for Progress {
+    fn begin(&self, layer: &Digest, total: u64) {
+        match self {
+            Self::Quiet => {}
+            Self::Lines(totals) => {
+                totals.lock().insert(*layer, total);
+            }
+            Self::Bars { all, layers } => {
+                let bar = all.add(ProgressBar::new(total).with_style(style()));
+                bar.set_prefix(layer.short());
+                bar.set_message("Loading");
+                layers.lock().insert(*layer, bar);
+            }
+        }
+    }
+
+    fn advance(&self, layer: &Digest, bytes: u64) {
+        if let Self::Bars { layers, .. } = self
+            && let Some(bar) = layers.lock().get(layer)
+        {
+            bar.inc(bytes);
+        }
+    }
+
+    fn end(&self, layer: &Digest) {
+        match self {
+            Self::Quiet => {}
+            Self::Lines(totals) => {
+                let size = totals.lock().remove(layer).unwrap_or(0);
+                say(layer, &format!("Loaded {}", units::size(size)));
+            }
+            Self::Bars { layers, .. } => {
+                if let Some(bar) = layers.lock().remove(layer) {
+                    bar.finish_with_message("Loaded");
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::Progress as _;
+
+    #[test]
+    fn a_bar_can_be_drawn_and_ends_with_its_layer() {
+        let progress = Progress::Bars { all: MultiProgress::new(), layers: Mutex::default() };
+        let layer = Digest::of(b"layer");
+        progress.begin(&layer, 100);
+        progress.advance(&layer, 100);
+        progress.end(&layer);
+        let Progress::Bars { layers, .. } = progress else { panic!() };
+        assert!(layers.lock().is_empty());
+        assert!(
+            ProgressStyle::with_template(
+                "{prefix}: {msg:10} [{bar:40}] {bytes:>10}/{total_bytes:10} {eta:>4}"
+            )
+            .is_ok()
+        );
+    }
+}

@@ -1,0 +1,6 @@
+//! What plyfs promises, held from outside of its modules.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
+
+mod architecture;
+mod sessions;
+mod support;

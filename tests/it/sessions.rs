@@ -1,0 +1,176 @@
+//! Sessions at a terminal: the `console` blocks of tests/cli/*.md and README.md are run and must print what they say.
+//!
+//! `$ ` starts a command for bash, `> ` goes on with it; what follows is stdout and stderr together. `? 2` says the exit
+//! status where it is not 0. `[..]` stands for anything in a line, `...` for any lines. A block marked
+//! ```` ```console fuse ```` runs only where images can be mounted. Each file has a directory, a store and the fixture
+//! images hello.tar and hello.oci of its own. `PLYFS_BLESS=1` writes what came instead of comparing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::support::fixture::Fixture;
+
+/// A place to run commands in, and what they find there.
+struct Terminal {
+    home: tempfile::TempDir,
+    fuse: bool,
+}
+
+/// A command and what it is to print, as lines of the file.
+#[derive(Debug)]
+struct Step {
+    command: String,
+    expected: Vec<String>,
+    status: i32,
+}
+
+#[derive(Debug)]
+struct Outcome {
+    printed: Vec<String>,
+    status: i32,
+}
+
+impl Terminal {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let hello = || Fixture::parse(include_str!("../../fixtures/hello.layers")).unwrap();
+        fs::write(home.path().join("hello.tar"), hello().docker_archive().unwrap()).unwrap();
+        hello().oci_layout(&home.path().join("hello.oci")).unwrap();
+        let mut terminal = Self { home, fuse: false };
+        terminal.fuse = terminal.run("plyfs doctor").status == 0;
+        terminal
+    }
+
+    fn run(&self, command: &str) -> Outcome {
+        let program = Path::new(env!("CARGO_BIN_EXE_plyfs")).parent().unwrap();
+        let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap());
+        let output = Command::new("bash")
+            .args(["-c", &format!("exec 2>&1\n{command}")])
+            .current_dir(self.home.path())
+            .env_clear()
+            .envs([("PATH", path.as_str()), ("LC_ALL", "C.UTF-8"), ("TZ", "UTC"), ("COLUMNS", "100")])
+            .env("HOME", self.home.path())
+            .env("PLYFS_ROOT", self.home.path().join("store"))
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let text = text.replace(self.home.path().to_str().unwrap(), "~");
+        let printed = text.lines().map(|line| line.trim_end().to_owned()).collect();
+        Outcome { printed, status: output.status.code().unwrap_or(-1) }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        self.run("plyfs umount --all --force");
+    }
+}
+
+fn matches(expected: &[String], printed: &[String]) -> bool {
+    match expected.split_first() {
+        None => printed.is_empty(),
+        Some((line, rest)) if line == "..." => (0..=printed.len()).any(|at| matches(rest, &printed[at..])),
+        Some((line, rest)) => {
+            printed.first().is_some_and(|first| line_matches(line, first)) && matches(rest, &printed[1..])
+        }
+    }
+}
+
+fn line_matches(expected: &str, line: &str) -> bool {
+    let mut parts = expected.split("[..]");
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = line.strip_prefix(first) else { return false };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+    for part in middle {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+/// Runs a file's sessions; returns it with what was printed, and what was not as it said.
+fn play(text: &str, terminal: &Terminal) -> (String, Vec<String>) {
+    let mut written = String::new();
+    let mut wrong = Vec::new();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        written.push_str(line);
+        written.push('\n');
+        let Some(mark) = line.strip_prefix("```console") else { continue };
+        let block: Vec<&str> = std::iter::from_fn(|| lines.next_if(|line| *line != "```")).collect();
+        if mark.trim() == "fuse" && !terminal.fuse {
+            eprintln!("skipped, nothing can be mounted here: {}", block.join("\n"));
+            block.iter().for_each(|line| written.push_str(&format!("{line}\n")));
+            continue;
+        }
+        for step in steps(&block) {
+            written.push_str(&play_step(&step, terminal, &mut wrong));
+        }
+    }
+    (written, wrong)
+}
+
+fn play_step(step: &Step, terminal: &Terminal, wrong: &mut Vec<String>) -> String {
+    let outcome = terminal.run(&step.command);
+    let as_said = outcome.status == step.status && matches(&step.expected, &outcome.printed);
+    if !as_said {
+        wrong.push(format!("{step:#?}\nwas {outcome:#?}"));
+    }
+    let printed = if as_said { &step.expected } else { &outcome.printed };
+    let mut text = format!("$ {}\n", step.command.replace('\n', "\n> "));
+    if outcome.status != 0 {
+        text.push_str(&format!("? {}\n", outcome.status));
+    }
+    printed.iter().for_each(|line| text.push_str(&format!("{line}\n")));
+    text
+}
+
+fn steps(block: &[&str]) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    for line in block {
+        if let Some(command) = line.strip_prefix("$ ") {
+            steps.push(Step { command: command.to_owned(), expected: Vec::new(), status: 0 });
+            continue;
+        }
+        let step = steps.last_mut().expect("a block starts with a command");
+        match (line.strip_prefix("> "), line.strip_prefix("? ")) {
+            (Some(more), _) if step.expected.is_empty() => step.command.push_str(&format!("\n{more}")),
+            (_, Some(status)) if step.expected.is_empty() => step.status = status.parse().unwrap(),
+            _ => step.expected.push(line.trim_end().to_owned()),
+        }
+    }
+    steps
+}
+
+fn check(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap();
+    let (written, wrong) = play(&text, &Terminal::new());
+    if std::env::var_os("PLYFS_BLESS").is_some() {
+        fs::write(path, written).unwrap();
+        return Vec::new();
+    }
+    wrong.into_iter().map(|wrong| format!("{}: {wrong}", path.display())).collect()
+}
+
+#[test]
+fn every_session_prints_what_it_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(root.join("tests/cli")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.push(root.join("README.md"));
+    files.sort();
+    let wrong: Vec<String> = files.iter().flat_map(|path| check(path)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn wildcards_stand_for_anything() {
+    assert!(line_matches("a [..] c", "a bb c"));
+    assert!(!line_matches("a [..] c", "a bb d"));
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    assert!(matches(&lines("1\n...\n9"), &lines("1\n2\n3\n9")));
+    assert!(!matches(&lines("1\n...\n8"), &lines("1\n2\n3\n9")));
+}
