@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, Platform, lenient, media};
+use super::{Digest, Platform, Reference, lenient, media};
 
 /// One of [`media`]'s types, or any other, kept as it came.
 pub type MediaType = String;
@@ -59,6 +59,18 @@ impl Descriptor {
         media::is_layer(&self.media_type)
     }
 
+    /// The name that a layout's `index.json` gives the image.
+    ///
+    /// skopeo moves `ref.name` and leaves containerd's behind: alone that says nothing. containerd writes the bare tag
+    /// as `ref.name`, and the whole name as its own.
+    pub fn reference(&self) -> Option<Reference> {
+        let name = self.annotations.get(media::REF_NAME)?;
+        let reference = name.parse::<Reference>().ok();
+        let full =
+            self.annotations.get(media::CONTAINERD_NAME).and_then(|full| full.parse::<Reference>().ok());
+        full.filter(|full| full.tag() == Some(name) || Some(full) == reference.as_ref()).or(reference)
+    }
+
     /// BuildKit lists what it says about an image beside the image, under the platform `unknown/unknown`.
     pub fn is_attestation(&self) -> bool {
         self.annotations.contains_key(media::REFERENCE_TYPE)
@@ -80,6 +92,28 @@ mod tests {
         let text =
             format!(r#"{{"digest":"{digest}","size":0,"urls":null,"annotations":null,"platform":null}}"#);
         assert_eq!(parse(&text), Ok(Descriptor::new("", digest, 0)));
+    }
+
+    #[test]
+    fn an_image_is_named_as_skopeo_and_containerd_do() {
+        let name = |reference: Option<&str>, full: Option<&str>| {
+            let annotate =
+                |key: &str, value: Option<&str>| value.map(|value| (key.to_owned(), value.to_owned()));
+            let annotations = [annotate(media::REF_NAME, reference), annotate(media::CONTAINERD_NAME, full)];
+            let mut descriptor = Descriptor::of("", b"");
+            descriptor.annotations.extend(annotations.into_iter().flatten());
+            descriptor.reference().map(|reference| reference.familiar())
+        };
+        for (reference, full, expected) in [
+            (Some("latest"), Some("ghcr.io/a/b:latest"), Some("ghcr.io/a/b:latest")),
+            (Some("docker.io/library/a:1"), Some("docker.io/library/a:1"), Some("a:1")),
+            (Some("a:2"), Some("docker.io/library/a:1"), Some("a:2")),
+            (Some("1"), None, Some("1:latest")),
+            (None, Some("docker.io/library/a:1"), None),
+            (Some("../../../tmp/x"), None, None),
+        ] {
+            assert_eq!(name(reference, full).as_deref(), expected, "{reference:?} {full:?}");
+        }
     }
 
     #[test]

@@ -1,0 +1,121 @@
+//! Blobs by digest. A blob is absent, or whole, verified and durable: bytes come in through [`Ingest`], which has no
+//! name until it is published.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+
+use super::{ASIDE, BLOBS, Error, Result, Store};
+use crate::oci::Digest;
+use crate::sys::file::{self, Existing};
+
+impl Store {
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.path(BLOBS).join(digest.hex())
+    }
+
+    pub fn has_blob(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.blob_size(digest)?.is_some())
+    }
+
+    /// How many bytes the blob has; `None` if it is absent.
+    pub fn blob_size(&self, digest: &Digest) -> Result<Option<u64>> {
+        let path = self.blob_path(digest);
+        match path.symlink_metadata() {
+            Ok(metadata) => Ok(metadata.is_file().then(|| metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::at("looking for", &path)(error)),
+        }
+    }
+
+    pub fn blob(&self, digest: &Digest) -> Result<File> {
+        let path = self.blob_path(digest);
+        file::open_regular(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => Error::NoBlob(*digest),
+            _ => Error::at("opening", &path)(error),
+        })
+    }
+
+    /// A small blob whole, verified as it is read.
+    pub fn document(&self, digest: &Digest, limit: u64) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let path = self.blob_path(digest);
+        self.blob(digest)?.take(limit + 1).read_to_end(&mut bytes).map_err(Error::at("reading", &path))?;
+        if bytes.len() as u64 > limit {
+            return Err(Error::TooLarge { digest: *digest, limit });
+        }
+        match Digest::of(&bytes) {
+            found if found == *digest => Ok(bytes),
+            found => Err(Error::Corrupt { expected: *digest, found }),
+        }
+    }
+
+    /// Begins a blob.
+    pub fn ingest(&self) -> Result<Ingest> {
+        let temporary = self.temporary();
+        let file = file::create_unnamed(&temporary).map_err(Error::at("creating a file in", &temporary))?;
+        Ok(Ingest { store: self.clone(), file, written: 0 })
+    }
+
+    /// Keeps a small blob.
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest> {
+        let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
+        if self.blob_size(&digest)? == Some(size) {
+            return Ok(digest);
+        }
+        let mut ingest = self.ingest()?;
+        ingest.write_all(bytes).map_err(Error::at("writing", &self.blob_path(&digest)))?;
+        ingest.publish(&digest, size)?;
+        Ok(digest)
+    }
+
+    /// Takes a corrupt blob out of the way, so that it is fetched again.
+    pub fn set_aside(&self, digest: &Digest) -> Result<()> {
+        let path = self.blob_path(digest);
+        match std::fs::rename(&path, self.path(ASIDE).join(digest.hex())) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::at("setting aside", &path)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A blob on its way in. Dropped, it leaves nothing.
+#[derive(Debug)]
+pub struct Ingest {
+    store: Store,
+    file: File,
+    written: u64,
+}
+
+impl Ingest {
+    /// Names what was written. The caller has verified that its digest is `digest`.
+    pub fn publish(mut self, digest: &Digest, size: u64) -> Result<()> {
+        if self.written != size {
+            return Err(Error::WrongSize { digest: *digest, written: self.written, expected: size });
+        }
+        let path = self.store.blob_path(digest);
+        // One of another size under the digest is a damaged one, and ours is verified.
+        let existing = match self.store.blob_size(digest)? {
+            Some(present) if present != size => Existing::Replace,
+            _ => Existing::Keep,
+        };
+        let doing = || Error::at("keeping", &path);
+        self.file.sync_all().map_err(doing())?;
+        file::publish(&mut self.file, &path, &self.store.temporary(), existing).map_err(doing())?;
+        file::sync_directory(&self.store.path(BLOBS)).map_err(doing())
+    }
+}
+
+impl Write for Ingest {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let count = self.file.write(bytes)?;
+        self.written += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
