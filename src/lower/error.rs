@@ -1,0 +1,38 @@
+//! Why layers do not make a tree.
+
+use crate::layer::{index, tree};
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("layer {layer}: a hard link to {target:?}, which no lower layer has as a file")]
+    LinkTarget { layer: u16, target: String },
+    #[error("layer {layer}: the way to {name:?} leads through too many symlinks")]
+    Loop { layer: u16, name: String },
+    #[error("layer {layer}: {name:?} is to hold entries and is no directory")]
+    NotADirectory { layer: u16, name: String },
+    #[error("layer {layer}: {name:?} is there twice, once through a symlink of a lower layer")]
+    Twice { layer: u16, name: String },
+    #[error("{layers} layers are more than a tree can have")]
+    TooManyLayers { layers: usize },
+    #[error("the merged tree is {0}")]
+    TooLarge(#[from] tree::TooLarge),
+    #[error(transparent)]
+    Index(#[from] index::Error),
+}
+
+impl Error {
+    pub(super) fn link_target(layer: u16, target: &[u8]) -> Self {
+        Self::LinkTarget { layer, target: target.escape_ascii().to_string() }
+    }
+}
+
+impl From<tree::AdoptError> for Error {
+    fn from(error: tree::AdoptError) -> Self {
+        match error {
+            tree::AdoptError::TooLarge(error) => Self::TooLarge(error),
+            tree::AdoptError::Index(error) => Self::Index(error),
+        }
+    }
+}
