@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::record::{Abandoned, Found};
 use super::{Error, Record, Records, doing, place};
 use crate::sys::mount::{self as system, FILE_SYSTEM, Mounted, Unmount};
+use crate::sys::process;
 
 /// A mount of a store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +43,7 @@ pub fn list(records: &Records) -> Result<Vec<Mount>, Error> {
     let mut mounts = Vec::new();
     for found in read(records)? {
         match found {
-            Found::Held(record) => {
+            Found::Held(record, _) => {
                 let state = if is_there(&record, &there) { State::Live } else { State::Elsewhere };
                 mounts.push(Mount { record, state });
             }
@@ -81,45 +82,79 @@ fn tidy(record: &Record, abandoned: Abandoned) {
     abandoned.remove();
 }
 
+/// A mount to be taken away.
+#[derive(Clone, Debug)]
+enum Standing {
+    /// Where this process sees it.
+    Here(Mounted),
+    /// Only its daemon can reach it.
+    Elsewhere(Record, u64),
+}
+
 /// Unmounts, and waits until the daemons have ended. Returns what was unmounted.
 pub fn unmount(records: &Records, which: &Which, how: Unmount) -> Result<Vec<PathBuf>, Error> {
-    let targets = match which {
-        Which::At(path) => vec![ours_at(path)?],
+    let standing = match which {
+        Which::At(path) => vec![standing_at(records, path)?],
         Which::All => all(records)?,
     };
     let mut result = Ok(());
     let mut gone = Vec::new();
-    for mount in targets {
+    for mount in standing {
+        let ended = match &mount {
+            Standing::Here(mount) => unmount_here(records, mount, how),
+            Standing::Elsewhere(record, inode) => ask_daemon(records, record, *inode),
+        };
         // One that is busy does not keep the others.
-        match unmount_one(records, &mount, how) {
-            Ok(()) => gone.push(mount.target),
+        match ended {
+            Ok(()) => gone.push(mount.into_target()),
             Err(error) => result = Err(error),
         }
     }
     result.map(|()| gone)
 }
 
+impl Standing {
+    fn into_target(self) -> PathBuf {
+        match self {
+            Self::Here(mount) => mount.target,
+            Self::Elsewhere(record, _) => record.target,
+        }
+    }
+}
+
 /// The newest first: one may stand on another.
-fn all(records: &Records) -> Result<Vec<Mounted>, Error> {
+fn all(records: &Records) -> Result<Vec<Standing>, Error> {
     let known = list(records)?;
-    let mut there = mounted()?;
-    there.retain(|mount| known.iter().any(|known| is_of(&known.record, mount)));
-    there.reverse();
-    Ok(there)
+    let there = mounted()?;
+    let ours = |mount: &&Mounted| known.iter().any(|known| is_of(&known.record, mount));
+    let here = there.iter().rev().filter(ours).cloned().map(Standing::Here);
+    Ok(here.chain(elsewhere(records, &there)?).collect())
+}
+
+fn elsewhere(records: &Records, there: &[Mounted]) -> Result<Vec<Standing>, Error> {
+    let served = read(records)?.into_iter().filter_map(|found| match found {
+        Found::Held(record, inode) if !is_there(&record, there) => Some(Standing::Elsewhere(record, inode)),
+        _ => None,
+    });
+    Ok(served.collect())
 }
 
 /// The uppermost mount at a path, if it is plyfs's.
-fn ours_at(path: &Path) -> Result<Mounted, Error> {
+fn standing_at(records: &Records, path: &Path) -> Result<Standing, Error> {
     let there = mounted()?;
-    let names = [resolved_parent(path), path.canonicalize().ok()];
-    let found = names.iter().flatten().find_map(|name| there.iter().rfind(|mount| mount.target == *name));
+    let names: Vec<PathBuf> = resolved_parent(path).into_iter().chain(path.canonicalize().ok()).collect();
+    let found = names.iter().find_map(|name| there.iter().rfind(|mount| mount.target == *name));
     match found {
-        None => Err(Error::NotMounted(path.to_owned())),
-        Some(mount) if mount.file_system != FILE_SYSTEM => {
-            Err(Error::NotOurs { path: path.to_owned(), file_system: mount.file_system.clone() })
+        Some(mount) if mount.file_system == FILE_SYSTEM => return Ok(Standing::Here(mount.clone())),
+        Some(mount) => {
+            let file_system = mount.file_system.clone();
+            return Err(Error::NotOurs { path: path.to_owned(), file_system });
         }
-        Some(mount) => Ok(mount.clone()),
+        None => {}
     }
+    let is_named = |standing: &Standing| matches!(standing, Standing::Elsewhere(record, _) if names.contains(&record.target));
+    let mut elsewhere = elsewhere(records, &there)?.into_iter();
+    elsewhere.find(is_named).ok_or_else(|| Error::NotMounted(path.to_owned()))
 }
 
 /// The absolute path, without touching its last part: asking a dead mount anything fails.
@@ -129,29 +164,49 @@ fn resolved_parent(path: &Path) -> Option<PathBuf> {
     Some(parent.canonicalize().ok()?.join(name))
 }
 
-fn unmount_one(records: &Records, mount: &Mounted, how: Unmount) -> Result<(), Error> {
+fn unmount_here(records: &Records, mount: &Mounted, how: Unmount) -> Result<(), Error> {
     system::unmount(&mount.target, how)?;
     let patience = match how {
         Unmount::WhenUnused => PATIENCE,
         Unmount::Detach => PATIENCE_DETACHED,
     };
-    let deadline = Instant::now() + patience;
-    while Instant::now() < deadline {
-        if !is_served(records, mount)? {
-            // What a killed daemon left behind goes now.
-            return list(records).map(drop);
-        }
-        thread::sleep(PAUSE);
-    }
-    if how == Unmount::WhenUnused {
+    let ended = wait_for_end(records, patience, |record| is_of(record, mount))?;
+    if !ended && how == Unmount::WhenUnused {
         log::warn!("{} is unmounted, but its daemon has not ended yet", mount.target.display());
     }
     Ok(())
 }
 
-fn is_served(records: &Records, mount: &Mounted) -> Result<bool, Error> {
-    let found = read(records)?;
-    Ok(found.iter().any(|found| matches!(found, Found::Held(record) if is_of(record, mount))))
+fn ask_daemon(records: &Records, record: &Record, inode: u64) -> Result<(), Error> {
+    let asked =
+        process::ask_holder_to_end(record.pid, inode).map_err(doing("asking the mount's daemon to end"))?;
+    if !asked {
+        return Err(Error::NotMounted(record.target.clone()));
+    }
+    match wait_for_end(records, PATIENCE, |found| found.id == record.id)? {
+        true => Ok(()),
+        false => Err(Error::StillUsed(record.target.clone())),
+    }
+}
+
+/// Whether the daemon ended in time.
+fn wait_for_end(
+    records: &Records,
+    patience: Duration,
+    is_it: impl Fn(&Record) -> bool,
+) -> Result<bool, Error> {
+    let deadline = Instant::now() + patience;
+    while Instant::now() < deadline {
+        let found = read(records)?;
+        if !found.iter().any(|found| matches!(found, Found::Held(record, _) if is_it(record))) {
+            drop(found);
+            // What a killed daemon left behind goes now.
+            list(records)?;
+            return Ok(true);
+        }
+        thread::sleep(PAUSE);
+    }
+    Ok(false)
 }
 
 #[cfg(test)]

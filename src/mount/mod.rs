@@ -25,6 +25,8 @@ pub enum Error {
     NotADirectory(PathBuf),
     #[error("{0} is not mounted")]
     NotMounted(PathBuf),
+    #[error("{0} is detached and still in use; it ends with its last user")]
+    StillUsed(PathBuf),
     #[error("{path} is a mount of type {file_system}, not of plyfs")]
     NotOurs { path: PathBuf, file_system: String },
     #[error(transparent)]

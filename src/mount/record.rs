@@ -50,7 +50,8 @@ pub struct Records {
 /// A record found on disk, and whether its daemon lives.
 #[derive(Debug)]
 pub(super) enum Found {
-    Held(Record),
+    /// By a daemon that lives; the number is the record's own inode.
+    Held(Record, u64),
     /// The lock came free; while the file is open nobody else tidies it.
     Abandoned(Record, Abandoned),
 }
@@ -106,7 +107,7 @@ fn read_one(path: &Path) -> io::Result<Option<Found>> {
         // The daemon replaces its record once; the one it replaced is free, and says nothing.
         Ok(()) if !is_at(&file, path)? => Ok(None),
         Ok(()) => Ok(Some(Found::Abandoned(record, Abandoned { path: path.to_owned(), _lock: file }))),
-        Err(rustix::io::Errno::WOULDBLOCK) => Ok(Some(Found::Held(record))),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(Some(Found::Held(record, file.metadata()?.ino()))),
         Err(errno) => Err(errno.into()),
     }
 }
@@ -195,7 +196,7 @@ mod tests {
         wanted.device = Some("0:57".into());
         held.replace(&wanted).unwrap();
         let found = records.read().unwrap();
-        assert!(matches!(&found[..], [Found::Held(found)] if *found == wanted), "{found:?}");
+        assert!(matches!(&found[..], [Found::Held(found, _)] if *found == wanted), "{found:?}");
         drop(held.open_log().unwrap());
         drop(held);
         assert_eq!(fs::read_dir(store.path().join("plyfs/mounts")).unwrap().count(), 0);

@@ -81,6 +81,28 @@ fn ending_set() -> libc::sigset_t {
     }
 }
 
+/// Asks the process that holds a lock on the file `inode` to end, if it is `pid` as this process counts them: another
+/// may have that number in another namespace, or by now.
+pub fn ask_holder_to_end(pid: u32, inode: u64) -> io::Result<bool> {
+    let locks = std::fs::read_to_string("/proc/locks")?;
+    let holder = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    match holder.filter(|_| locks.lines().any(|line| is_lock_of(line, pid, inode))) {
+        Some(holder) => {
+            rustix::process::kill_process(holder, Signal::TERM).map(|()| true).map_err(Into::into)
+        }
+        None => Ok(false),
+    }
+}
+
+/// `1: FLOCK  ADVISORY  WRITE 708 00:1a:4711 0 EOF`
+fn is_lock_of(line: &str, pid: u32, inode: u64) -> bool {
+    let mut words = line.split_ascii_whitespace().skip(1);
+    let kind = words.next();
+    let holder = words.nth(2).and_then(|word| word.parse().ok());
+    let locked = words.next().and_then(|word| word.rsplit(':').next()).and_then(|word| word.parse().ok());
+    (kind, holder, locked) == (Some("FLOCK"), Some(pid), Some(inode))
+}
+
 /// Descriptors that were open when the process began, other than stdin, stdout and stderr.
 #[derive(Debug)]
 pub struct Inherited(Vec<RawFd>);
@@ -121,4 +143,18 @@ pub fn leave_terminal(log: &File) -> io::Result<()> {
     rustix::stdio::dup2_stderr(log)?;
     debug_assert!(null.as_raw_fd() > 2);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_told_by_its_holder_and_its_file() {
+        let line = "1: FLOCK  ADVISORY  WRITE 708 00:1a:4711 0 EOF";
+        assert!(is_lock_of(line, 708, 4711));
+        assert!(!is_lock_of(line, 709, 4711) && !is_lock_of(line, 708, 4710));
+        assert!(!is_lock_of("1: -> FLOCK  ADVISORY  WRITE 708 00:1a:4711 0 EOF", 708, 4711));
+        assert!(!is_lock_of("", 708, 4711));
+    }
 }
