@@ -4,7 +4,10 @@ mod blob;
 mod checkpoint;
 mod codec;
 pub mod index;
+pub mod pass;
+pub mod sidecar;
 pub mod tree;
+mod window;
 
 pub use blob::{Blob, BlobReader};
 pub use checkpoint::{CHUNK, Checkpoint, Seek};
