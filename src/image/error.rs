@@ -1,6 +1,7 @@
 //! What can be wrong with an image.
 
 use crate::oci::{DiffId, Digest, InvalidDocument, Platform};
+use crate::store;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -19,7 +20,7 @@ pub enum Error {
     LayerCount { manifest: Digest, layers: usize, diff_ids: usize },
     #[error("{digest}: {source}")]
     Invalid { digest: Digest, source: InvalidDocument },
-    #[error("{digest} is not an image: its config is of type {media_type:?}")]
+    #[error("{digest} is not an image but {media_type:?}")]
     NotAnImage { digest: Digest, media_type: String },
     #[error("no image")]
     NoImage,
@@ -29,6 +30,12 @@ pub enum Error {
     TooDeep(Digest),
     #[error("index {0} leads to more indexes than are followed")]
     TooManyIndexes(Digest),
+    #[error("no such image: {0}")]
+    NotFound(String),
+    #[error("more than one image has an id that starts with {0}")]
+    AmbiguousId(String),
+    #[error(transparent)]
+    Store(#[from] store::Error),
     /// A fault of a source of another module.
     #[error(transparent)]
     Source(Box<dyn std::error::Error + Send + Sync>),

@@ -4,10 +4,12 @@
 mod error;
 mod select;
 mod source;
+mod stored;
 
 pub use error::{Error, Length};
 pub use select::{Selection, Warning, select};
 pub use source::{Progress, Source, verified};
+pub use stored::{By, Entry, Found, Stored, reachable, sweep};
 
 use crate::oci::{Config, Descriptor, DiffId, Digest, Manifest, Platform, Raw, Reference};
 
@@ -70,10 +72,13 @@ pub fn read(source: &dyn Source, descriptor: &Descriptor) -> Result<Image> {
     let bytes = source.document(descriptor)?;
     let manifest = Raw::<Manifest>::parse(bytes).map_err(invalid(descriptor.digest))?;
     if !manifest.value().is_image() {
-        let media_type = manifest.value().config.media_type.clone();
+        let media_type = manifest.value().artifact_type().to_owned();
         return Err(Error::NotAnImage { digest: descriptor.digest, media_type });
     }
     let of = &manifest.value().config;
     let config = Raw::<Config>::parse(source.document(of)?).map_err(invalid(of.digest))?;
     Ok(Image { descriptor: descriptor.clone(), manifest, config, names: Vec::new() })
 }
+
+#[cfg(test)]
+mod tests;

@@ -102,6 +102,16 @@ impl Manifest {
         self.media_type.as_deref().unwrap_or(media::OCI_MANIFEST)
     }
 
+    /// What it is, if it is no image: by its own word, by its config, or by what is in it.
+    pub fn artifact_type(&self) -> &str {
+        let config = self.config.media_type.as_str();
+        match (&self.artifact_type, self.layers.first()) {
+            (Some(kind), _) => kind,
+            (None, Some(layer)) if media::is_config(config) => &layer.media_type,
+            (None, _) => config,
+        }
+    }
+
     /// Whether this is a file system to be run, and not a signature, a chart or a bill of materials.
     pub fn is_image(&self) -> bool {
         media::is_config(&self.config.media_type)
