@@ -17,7 +17,7 @@ use std::thread::{self, ScopedJoinHandle};
 use self::copy::{Copying, Extent};
 use self::digest::Summed;
 use self::feed::{Input, Output, QUEUE};
-use super::{Codec, Identity};
+use super::{Codec, Identity, scan};
 
 pub(super) use self::decode::zstd_decoder;
 
@@ -60,11 +60,22 @@ pub enum Error {
     Garbage { codec: &'static str, at: u64 },
     #[error("the layer expands to more than {limit} bytes")]
     TooLarge { limit: u64 },
+    #[error(transparent)]
+    Scan(#[from] scan::Error),
     #[error("writing the layer's sidecar: {0}")]
     Sidecar(io::Error),
     /// One side ended because the other had: never seen outside, where the other's error is.
     #[error("the pass was stopped")]
     Stopped,
+}
+
+/// Reads a layer, as it is stored, from its start to its end.
+pub fn pass(input: impl Read, pass: Pass<'_>) -> Result<Passed, Error> {
+    let mut scan = scan::Scan::new();
+    let stream = stream(input, pass, |bytes| Ok(scan.push(bytes)?))?;
+    let tree = scan.finish()?;
+    let index = tree.into_index(&stream.identity, &stream.summed.seek);
+    Ok(Passed { index, identity: stream.identity, sidecar: stream.sidecar })
 }
 
 /// What a pass finds out without looking at the tar.
