@@ -1,5 +1,6 @@
 //! What can be wrong with an image.
 
+use crate::layer::{index, pass};
 use crate::oci::{DiffId, Digest, InvalidDocument, Platform};
 use crate::store;
 
@@ -30,6 +31,12 @@ pub enum Error {
     TooDeep(Digest),
     #[error("index {0} leads to more indexes than are followed")]
     TooManyIndexes(Digest),
+    #[error("layer {layer}: {source}")]
+    Pass { layer: Digest, source: pass::Error },
+    #[error(transparent)]
+    Index(index::Error),
+    #[error("a worker has failed; the log says why")]
+    Worker,
     #[error("no such image: {0}")]
     NotFound(String),
     #[error("more than one image has an id that starts with {0}")]

@@ -2,11 +2,16 @@
 //! kept of them is kept only once it is verified.
 
 mod error;
+mod incoming;
+mod intake;
+mod load;
 mod select;
+mod side_by_side;
 mod source;
 mod stored;
 
 pub use error::{Error, Length};
+pub use load::load;
 pub use select::{Selection, Warning, select};
 pub use source::{Progress, Source, verified};
 pub use stored::{By, Entry, Found, Stored, reachable, sweep};

@@ -64,7 +64,7 @@ impl Store {
             return Ok(digest);
         }
         let mut ingest = self.ingest()?;
-        ingest.write_all(bytes).map_err(Error::at("writing", &self.blob_path(&digest)))?;
+        ingest.append(bytes)?;
         ingest.publish(&digest, size)?;
         Ok(digest)
     }
@@ -90,6 +90,12 @@ pub struct Ingest {
 }
 
 impl Ingest {
+    /// Writes `bytes` after what was written.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
+        let error = Error::at("writing a blob to", self.store.root());
+        self.write_all(bytes).map_err(error)
+    }
+
     /// Names what was written. The caller has verified that its digest is `digest`.
     pub fn publish(mut self, digest: &Digest, size: u64) -> Result<()> {
         if self.written != size {

@@ -2,7 +2,7 @@
 //! one that a power cut damaged is dropped and made again.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use super::{Error, Result, Store};
@@ -61,6 +61,16 @@ impl Store {
         let path = self.derived_path(kind, key);
         file::publish(&mut file, &path, &self.temporary(), Existing::Replace)
             .map_err(Error::at("keeping", &path))
+    }
+
+    /// Keeps `bytes`, and gives the file that they are in.
+    pub fn put_derived(&self, kind: Derived, key: &Digest, bytes: &[u8]) -> Result<File> {
+        let path = self.derived_path(kind, key);
+        let mut file = self.begin_derived()?;
+        file.write_all(bytes)
+            .and_then(|()| file::publish(&mut file, &path, &self.temporary(), Existing::Replace))
+            .map_err(Error::at("keeping", &path))?;
+        Ok(file)
     }
 
     /// Removes the file, if it is there.

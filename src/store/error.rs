@@ -33,7 +33,7 @@ pub enum Error {
 
 impl Error {
     /// An error of the system, and what was being done: `writing`, and the path.
-    pub(super) fn at(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn at(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> Self + use<> {
         let doing = format!("{doing} {}", path.display());
         move |source| match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { doing },

@@ -1,5 +1,6 @@
-use std::collections::HashMap;
-use std::collections::HashSet;
+mod loading;
+
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
 use super::*;
