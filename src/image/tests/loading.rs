@@ -15,7 +15,7 @@ fn tarball(name: &str, content: &[u8]) -> Vec<u8> {
 }
 
 /// An image of zstd layers in memory, and which of them were read.
-struct Shop {
+pub(super) struct Shop {
     memory: Memory,
     read: Mutex<Vec<Digest>>,
 }
@@ -36,7 +36,7 @@ impl Source for Shop {
 }
 
 impl Shop {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { memory: Memory::default(), read: Mutex::default() }
     }
 
@@ -47,7 +47,7 @@ impl Shop {
         read
     }
 
-    fn layer(&mut self, name: &str) -> LayerOf {
+    pub(super) fn layer(&mut self, name: &str) -> LayerOf {
         let tar = tarball(name, name.as_bytes());
         let diff_id = DiffId(Digest::of(&tar));
         let descriptor =
@@ -55,7 +55,7 @@ impl Shop {
         LayerOf { descriptor, diff_id }
     }
 
-    fn image(&mut self, layers: &[LayerOf], names: &[&str]) -> Image {
+    pub(super) fn image(&mut self, layers: &[LayerOf], names: &[&str]) -> Image {
         let rootfs =
             RootFs { diff_ids: layers.iter().map(|layer| layer.diff_id).collect(), ..RootFs::default() };
         let config = Config { os: "linux".into(), architecture: "amd64".into(), rootfs, ..Config::default() };

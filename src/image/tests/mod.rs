@@ -1,4 +1,5 @@
 mod loading;
+mod skopeo;
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
