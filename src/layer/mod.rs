@@ -2,11 +2,16 @@
 
 mod blob;
 mod checkpoint;
+mod chunk;
 mod codec;
+pub mod contents;
 pub mod index;
+mod inflate;
 pub mod pass;
+mod readahead;
 pub mod scan;
 pub mod sidecar;
+mod supply;
 mod tar;
 #[cfg(test)]
 mod tarball;
@@ -16,7 +21,10 @@ mod window;
 
 pub use blob::{Blob, BlobReader};
 pub use checkpoint::{CHUNK, Checkpoint, Seek};
+pub use chunk::{BUDGET, ChunkCache};
 pub use codec::Codec;
+pub use contents::Contents;
 pub use index::{Content, Extent, Id, Identity, Index, Kind, Time};
 pub use scan::Scan;
+pub use supply::{Layer, OpenError};
 pub use tree::Tree;

@@ -7,6 +7,7 @@
 mod blobs;
 mod derived;
 mod error;
+pub mod files;
 mod lease;
 mod sweep;
 mod tags;

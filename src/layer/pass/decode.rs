@@ -26,7 +26,7 @@ const ZSTD_REACH: u64 = 4 << 20;
 const ZSTD_REACH_UNKNOWN: u64 = 1 << 20;
 
 /// What zstd itself takes without being asked: 128 MiB.
-pub(in crate::layer) const ZSTD_WINDOW_LOG: u32 = 27;
+const ZSTD_WINDOW_LOG: u32 = 27;
 
 /// The dictionary of `xz -9` is 64 MiB.
 const XZ_MEMORY: u64 = 128 << 20;
@@ -189,25 +189,36 @@ fn another_member<R: Read>(input: &mut Input<R>) -> Result<bool, Error> {
 }
 
 fn zstd<R: Read>(input: &mut Input<R>, output: &mut Output<'_, '_>) -> Result<(), Error> {
-    let broken =
-        |at: u64, error: &dyn std::fmt::Display| Error::Data { codec: "zstd", at, reason: error.to_string() };
-    let mut decoder = zstd_decoder().map_err(|error| broken(0, &error))?;
+    let mut decoder = zstd_decoder().map_err(|error| broken_zstd(0, &error))?;
     while !input.fill_buf().map_err(|error| failed(Codec::Zstd, 0, error))?.is_empty() {
         mark_frame(input, output)?;
-        loop {
-            let at = input.position();
-            let mut from = InBuffer::around(more(Codec::Zstd, input)?);
-            let mut to = OutBuffer::around(output.room());
-            let hint = decoder.run(&mut from, &mut to).map_err(|error| broken(at, &error))?;
-            let (consumed, produced) = (from.pos(), to.pos());
-            input.consume(consumed);
-            output.advance(produced)?;
-            if hint == 0 {
-                break;
-            }
-        }
+        while !zstd_step(&mut decoder, input, output)? {}
     }
     Ok(())
+}
+
+/// Decodes something of a frame; whether the frame has ended. Input may have ended when output is still to come.
+fn zstd_step<R: Read>(
+    decoder: &mut Decoder<'_>,
+    input: &mut Input<R>,
+    output: &mut Output<'_, '_>,
+) -> Result<bool, Error> {
+    let at = input.position();
+    let bytes = input.fill_buf().map_err(|error| failed(Codec::Zstd, at, error))?;
+    let mut from = InBuffer::around(bytes);
+    let mut to = OutBuffer::around(output.room());
+    let hint = decoder.run(&mut from, &mut to).map_err(|error| broken_zstd(at, &error))?;
+    let (consumed, produced) = (from.pos(), to.pos());
+    if consumed == 0 && produced == 0 && hint != 0 {
+        return Err(Error::Truncated { codec: "zstd", at });
+    }
+    input.consume(consumed);
+    output.advance(produced)?;
+    Ok(hint == 0)
+}
+
+fn broken_zstd(at: u64, error: &io::Error) -> Error {
+    Error::Data { codec: "zstd", at, reason: error.to_string() }
 }
 
 /// A decoder that refuses windows over [`ZSTD_WINDOW_LOG`].

@@ -231,7 +231,11 @@ impl<'scope, 'env> Output<'scope, 'env> {
         self.send(at, bytes)
     }
 
-    fn flush(&mut self) -> Result<(), Error> {
+    /// Sends what there is.
+    pub fn flush(&mut self) -> Result<(), Error> {
+        if self.filled == 0 {
+            return Ok(());
+        }
         let empty = self.ring.take();
         let bytes = self.ring.share(std::mem::replace(&mut self.buffer, empty), self.filled);
         let at = self.at;
@@ -250,16 +254,8 @@ impl<'scope, 'env> Output<'scope, 'env> {
         self.sender.send(Message::Output { at, bytes, starts }).map_err(|_| Error::Stopped)
     }
 
-    /// Gives what copies chunks, when the rest does not matter any more.
-    pub fn abandon(self) -> Copying<'scope, 'env> {
+    /// Gives what copies chunks. What was not flushed is lost.
+    pub fn finish(self) -> Copying<'scope, 'env> {
         self.copying
-    }
-
-    /// Sends the last bytes, and gives what copies chunks.
-    pub fn finish(mut self) -> Result<Copying<'scope, 'env>, Error> {
-        if self.filled > 0 {
-            self.flush()?;
-        }
-        Ok(self.copying)
     }
 }

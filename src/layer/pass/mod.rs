@@ -121,11 +121,12 @@ fn run<R: Read>(
     mut input: Input<R>,
     mut output: Output<'_, '_>,
 ) -> Result<Option<File>, Error> {
-    let decoded = decode::decode(codec, &mut input, &mut output);
+    let decoded = decode::decode(codec, &mut input, &mut output).and_then(|()| output.flush());
+    let copied = output.finish().finish();
     // The thread that writes the sidecar may be why decoding stopped.
     match decoded {
-        Ok(()) => output.finish()?.finish(),
-        Err(Error::Stopped) => output.abandon().finish().and(Err(Error::Stopped)),
+        Ok(()) => copied,
+        Err(Error::Stopped) => copied.and(Err(Error::Stopped)),
         Err(error) => Err(error),
     }
 }
