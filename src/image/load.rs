@@ -2,7 +2,7 @@
 
 use super::intake::{Intake, distinct};
 use super::side_by_side::side_by_side;
-use super::{Image, LayerOf, Progress, Result, Source, Stored};
+use super::{Error, Image, LayerOf, Progress, Result, Source, Stored};
 use crate::layer::pass::SidecarPolicy;
 use crate::oci::{Descriptor, Digest};
 use crate::store::Store;
@@ -29,14 +29,31 @@ pub fn load(store: &Store, source: &dyn Source, image: &Image, progress: &dyn Pr
 impl Intake<'_> {
     /// Keeps the layer's blob and its index.
     fn load(&self, layer: &LayerOf) -> Result<()> {
+        if self.has_sound(layer)? {
+            return Ok(());
+        }
+        let ingest = self.store.ingest()?;
+        self.make_index(self.source, layer, SidecarPolicy::WhenNeeded, Some(ingest)).map(drop)
+    }
+
+    /// Whether the store has the layer; an index that it lacks is made. A blob that turns out corrupt there is set
+    /// aside.
+    fn has_sound(&self, layer: &LayerOf) -> Result<bool> {
         let Descriptor { digest, size, .. } = layer.descriptor;
         if self.store.blob_size(&digest)? != Some(size) {
-            let ingest = self.store.ingest()?;
-            return self.make_index(self.source, layer, SidecarPolicy::WhenNeeded, Some(ingest)).map(drop);
+            return Ok(false);
         }
-        if self.index(layer)?.is_none() {
-            self.make_index(&Stored::new(self.store), layer, SidecarPolicy::WhenNeeded, None)?;
+        if self.index(layer)?.is_some() {
+            return Ok(true);
         }
-        Ok(())
+        match self.make_index(&Stored::new(self.store), layer, SidecarPolicy::WhenNeeded, None) {
+            Ok(_) => Ok(true),
+            Err(error @ (Error::DigestMismatch { .. } | Error::Pass { .. })) => {
+                log::warn!("{error}; it is read again from where the image is");
+                self.store.set_aside(&digest)?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 }

@@ -339,7 +339,7 @@ fn in_small_file_system(size: &str, body: impl FnOnce(&Path, &dyn Fn(&str))) {
         command.stderr(std::process::Stdio::null()).status().is_ok_and(|status| status.success())
     };
     if !mount("rw") {
-        println!("skipped: a tmpfs cannot be mounted here");
+        writeln!(io::stderr(), "skipped: a tmpfs cannot be mounted here").unwrap();
         return;
     }
     let remount = |options: &str| assert!(mount(&format!("remount,{options}")));

@@ -1,3 +1,5 @@
+//! Images coming into the store: what is kept, what is refused, and what is never read twice.
+
 use std::sync::Mutex;
 
 use super::*;
@@ -80,7 +82,7 @@ fn blobs(store: &Store) -> HashSet<Digest> {
     names.map(|entry| digest(entry.unwrap().file_name())).collect()
 }
 
-/// Everything in the store by path, with its size, but what no image has a part in.
+/// Every file that an image brings, by path.
 fn contents(store: &Store) -> Vec<String> {
     let mut found = Vec::new();
     for directory in ["blobs/sha256", "plyfs/indexes", "plyfs/sidecars", "plyfs/tmp"] {
@@ -140,6 +142,25 @@ fn an_index_that_is_lost_or_damaged_is_made_again_from_the_store() {
         }
         load(&store, &shop, &image, &()).unwrap();
         assert_eq!((index(), shop.read()), (sound.clone(), vec![]));
+    }
+}
+
+#[test]
+fn a_blob_that_was_damaged_in_the_store_is_read_again_from_the_image() {
+    let mut shop = Shop::new();
+    let layers = [shop.layer("one")];
+    let image = shop.image(&layers, &[]);
+    let digest = layers[0].descriptor.digest;
+    let (_directory, store) = empty_store();
+    load(&store, &shop, &image, &()).unwrap();
+    let size = usize::try_from(layers[0].descriptor.size).unwrap();
+    for damage in [vec![0; size], vec![0; 3]] {
+        std::fs::write(store.root().join("blobs/sha256").join(digest.hex()), damage).unwrap();
+        store.drop_derived(Derived::Index, &digest).unwrap();
+        shop.read();
+        load(&store, &shop, &image, &()).unwrap();
+        assert_eq!(shop.read(), [digest]);
+        assert_eq!(store.document(&digest, 1 << 20).unwrap(), shop.memory.0[&digest]);
     }
 }
 

@@ -1,3 +1,5 @@
+//! Images in memory and in the store: which is chosen, what is found, and what a sweep leaves.
+
 mod loading;
 mod skopeo;
 

@@ -1,5 +1,6 @@
 //! The store is an OCI layout: skopeo reads what plyfs wrote, and plyfs what skopeo wrote.
 
+use std::io::Write;
 use std::path::Path;
 use std::process::Command;
 
@@ -13,7 +14,7 @@ fn skopeo(arguments: &[&str]) -> Option<serde_json::Value> {
         .args(arguments)
         .output()
     else {
-        println!("skipped: no skopeo here");
+        writeln!(std::io::stderr(), "skipped: no skopeo here").unwrap();
         return None;
     };
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
