@@ -23,6 +23,12 @@ impl Blob {
         self.size
     }
 
+    /// A range of this one, cut where this one ends.
+    pub fn part(&self, offset: u64, size: u64) -> Self {
+        let offset = offset.min(self.size);
+        Self { file: self.file.clone(), offset: self.offset + offset, size: size.min(self.size - offset) }
+    }
+
     /// Reads at `offset` of the blob; short only at its end.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let left = self.size.saturating_sub(offset);

@@ -12,7 +12,7 @@ mod readahead;
 pub mod scan;
 pub mod sidecar;
 mod supply;
-mod tar;
+pub mod tar;
 #[cfg(test)]
 mod tarball;
 pub mod tree;

@@ -201,6 +201,24 @@ impl Parser {
         if is_whole { Ok(()) } else { Err(self.error(Fault::Truncated)) }
     }
 
+    /// Whether the marked end was read: whatever follows is no entry.
+    pub fn is_at_end(&self) -> bool {
+        matches!(self.state, State::End)
+    }
+
+    /// Passes over what is left of the last entry's data. What is pushed next is to be what follows it, which begins
+    /// at the place given.
+    pub fn step_over(&mut self) -> u64 {
+        let left = match self.state {
+            State::Data { left, padding, .. } => left.saturating_add(padding),
+            State::Padding { left } => left,
+            _ => return self.position,
+        };
+        self.state = State::Header;
+        self.position = self.position.saturating_add(left);
+        self.position
+    }
+
     fn error(&self, fault: Fault) -> Error {
         Error { entry: shown(&self.entry), at: self.entry_at, fault }
     }
