@@ -1,6 +1,6 @@
 //! What can be wrong with an image.
 
-use crate::layer::{index, pass};
+use crate::layer::{OpenError, index, pass};
 use crate::oci::{DiffId, Digest, InvalidDocument, Platform};
 use crate::store;
 
@@ -35,6 +35,8 @@ pub enum Error {
     Pass { layer: Digest, source: pass::Error },
     #[error(transparent)]
     Index(index::Error),
+    #[error(transparent)]
+    Layer(#[from] OpenError),
     #[error("a worker has failed; the log says why")]
     Worker,
     #[error("no such image: {0}")]

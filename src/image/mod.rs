@@ -4,6 +4,7 @@
 mod error;
 mod incoming;
 mod intake;
+mod layers;
 mod load;
 mod select;
 mod side_by_side;
@@ -11,6 +12,7 @@ mod source;
 mod stored;
 
 pub use error::{Error, Length};
+pub use layers::layers;
 pub use load::load;
 pub use select::{Selection, Warning, select};
 pub use source::{Progress, Source, verified};

@@ -43,7 +43,7 @@ impl Shop {
     }
 
     /// The layers that were read since the last call.
-    fn read(&self) -> Vec<Digest> {
+    pub(super) fn read(&self) -> Vec<Digest> {
         let mut read = std::mem::take(&mut *self.read.lock().unwrap());
         read.sort();
         read
@@ -72,7 +72,7 @@ impl Shop {
     }
 }
 
-fn empty_store() -> (tempfile::TempDir, Store) {
+pub(super) fn empty_store() -> (tempfile::TempDir, Store) {
     store_of(&Memory::default())
 }
 

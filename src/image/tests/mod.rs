@@ -1,6 +1,7 @@
 //! Images in memory and in the store: which is chosen, what is found, and what a sweep leaves.
 
 mod loading;
+mod opening;
 mod skopeo;
 
 use std::collections::{HashMap, HashSet};
