@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::Usage;
 use crate::mount::Records;
+use crate::store::Store;
 
 /// Where plyfs keeps what is kept. Nothing is made there before a command needs it.
 pub struct Context {
@@ -27,6 +28,11 @@ impl Context {
 
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// Opens the store, and makes it where nothing is yet.
+    pub fn store(&self) -> anyhow::Result<Store> {
+        Ok(Store::open(&self.root)?)
     }
 
     pub fn records(&self) -> Records {

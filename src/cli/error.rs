@@ -32,10 +32,14 @@ impl std::error::Error for Hinted {
 #[error("{0}")]
 pub struct Usage(pub String);
 
-/// Something is wrong and has been told already; only the exit status is left to give.
+/// Something is wrong and has been told already; only this exit status is left to give.
 #[derive(Debug, thiserror::Error)]
 #[error("failed")]
-pub struct Told;
+pub struct Told(pub u8);
+
+impl Told {
+    pub const FAILED: Self = Self(FAILED);
+}
 
 pub trait Hint<T> {
     fn hint(self, hint: impl Into<String>) -> anyhow::Result<T>;
@@ -78,6 +82,9 @@ pub fn warn(message: &str) {
 }
 
 fn status(error: &anyhow::Error) -> u8 {
+    if let Some(Told(status)) = error.downcast_ref() {
+        return *status;
+    }
     if error.is::<Usage>() {
         return USAGE;
     }

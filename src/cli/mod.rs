@@ -5,11 +5,21 @@ mod completion;
 mod context;
 mod doctor;
 mod error;
+mod facts;
+mod filter;
+mod history;
+mod images;
+mod inspect;
 mod logger;
 mod man;
+mod open;
 mod output;
-mod progress;
+mod pattern;
+mod platform;
+mod rmi;
+mod tag;
 mod template;
+mod time;
 mod umount;
 mod units;
 
@@ -43,11 +53,42 @@ struct Global {
 
 #[derive(Subcommand)]
 enum Command {
-    #[command(visible_alias = "unmount")]
+    Images(images::Arguments),
+    Inspect(inspect::Arguments),
+    History(history::Arguments),
+    Tag(tag::Arguments),
+    Rmi(rmi::Arguments),
+
+    /// The same commands, as docker groups them
+    #[command(subcommand, arg_required_else_help = true)]
+    Image(ImageCommand),
     Umount(umount::Arguments),
     Doctor(doctor::Arguments),
     Completion(completion::Arguments),
     Man(man::Arguments),
+}
+
+#[derive(Subcommand)]
+enum ImageCommand {
+    #[command(visible_alias = "list")]
+    Ls(images::Arguments),
+    Inspect(inspect::Arguments),
+    History(history::Arguments),
+    Tag(tag::Arguments),
+    #[command(visible_alias = "remove")]
+    Rm(rmi::Arguments),
+}
+
+impl From<ImageCommand> for Command {
+    fn from(command: ImageCommand) -> Self {
+        match command {
+            ImageCommand::Ls(arguments) => Self::Images(arguments),
+            ImageCommand::Inspect(arguments) => Self::Inspect(arguments),
+            ImageCommand::History(arguments) => Self::History(arguments),
+            ImageCommand::Tag(arguments) => Self::Tag(arguments),
+            ImageCommand::Rm(arguments) => Self::Rmi(arguments),
+        }
+    }
 }
 
 /// The whole command line, as clap describes it: help, completions, man pages and docs/CLI.md come from it.
@@ -68,11 +109,20 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    let context = Context::new(cli.global.root)?;
-    match cli.command {
-        Command::Umount(arguments) => umount::run(&context, arguments),
+    act(&Context::new(cli.global.root)?, cli.command)
+}
+
+fn act(context: &Context, command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Images(arguments) => images::run(context, &arguments),
+        Command::Inspect(arguments) => inspect::run(context, &arguments),
+        Command::History(arguments) => history::run(context, &arguments),
+        Command::Tag(arguments) => tag::run(context, &arguments),
+        Command::Rmi(arguments) => rmi::run(context, &arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completion(arguments) => completion::run(arguments),
         Command::Man(arguments) => man::run(&arguments),
+        Command::Umount(arguments) => umount::run(context, arguments),
+        Command::Image(command) => act(context, command.into()),
     }
 }

@@ -38,7 +38,7 @@ pub fn run(context: &Context, arguments: Arguments) -> anyhow::Result<()> {
             tell(&error);
         }
     }
-    if failed { Err(Told.into()) } else { Ok(()) }
+    if failed { Err(Told::FAILED.into()) } else { Ok(()) }
 }
 
 fn unmount(context: &Context, which: &Which, how: Unmount) -> anyhow::Result<()> {

@@ -1,0 +1,67 @@
+//! An image as the user named it: one of the store, by a name or an id, or one in a file.
+
+use super::context::Context;
+use super::error::{self, hinted};
+use super::facts;
+use crate::image::{self, Image, Source, Stored};
+use crate::oci::Platform;
+use crate::store::Store;
+
+pub struct Opened {
+    pub store: Store,
+    pub image: Image,
+    pub from: From,
+}
+
+pub enum From {
+    /// By a name, or by its id.
+    Store(Stored, image::Found),
+}
+
+impl Opened {
+    pub fn source(&self) -> &dyn Source {
+        match &self.from {
+            From::Store(stored, _) => stored,
+        }
+    }
+
+    /// As it is shown where it is mounted.
+    pub fn shown(&self) -> String {
+        match &self.from {
+            From::Store(..) => {
+                self.image.names.first().map_or_else(|| self.image.id().short(), ToString::to_string)
+            }
+        }
+    }
+
+    pub fn repository_digests(&self) -> Vec<String> {
+        match &self.from {
+            From::Store(_, found) => facts::repository_digests(&self.image.names, &found.entry.descriptor),
+        }
+    }
+}
+
+/// Finds it. What is worth knowing of the choice is said on stderr.
+pub fn open(context: &Context, wanted: &str, platform: Option<&Platform>) -> anyhow::Result<Opened> {
+    let store = context.store()?;
+    in_store(store, wanted, platform)
+}
+
+fn in_store(store: Store, wanted: &str, platform: Option<&Platform>) -> anyhow::Result<Opened> {
+    let stored = Stored::new(&store);
+    let found = stored.resolve(wanted).map_err(with_hint)?;
+    let selection = stored.open(&found, platform)?;
+    if let Some(warning) = selection.warning {
+        error::warn(&warning.to_string());
+    }
+    Ok(Opened { store, image: selection.image, from: From::Store(stored, found) })
+}
+
+fn with_hint(error: image::Error) -> anyhow::Error {
+    match error {
+        image::Error::NotFound(_) => {
+            hinted(error, "`plyfs images` lists what there is; `plyfs load -i FILE` brings more")
+        }
+        _ => error.into(),
+    }
+}
