@@ -3,6 +3,9 @@
 //!
 //! No lock is held while something is decoded or read from disk.
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::fs::File;
 use std::io;

@@ -23,6 +23,9 @@ pub struct Layer {
     sidecar: Option<Sidecar>,
     waiting: Waiting,
     pub(super) streams: Streams,
+    /// How many bytes were decoded, so that tests can tell how often each was.
+    #[cfg(test)]
+    pub(super) decoded: AtomicU64,
 }
 
 /// Why a layer cannot be read with what there is of it.
@@ -62,7 +65,16 @@ impl Layer {
         }
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let (waiting, streams) = (Waiting::default(), Streams::default());
-        Ok(Self { number, index, blob, sidecar, waiting, streams })
+        Ok(Self {
+            number,
+            index,
+            blob,
+            sidecar,
+            waiting,
+            streams,
+            #[cfg(test)]
+            decoded: AtomicU64::new(0),
+        })
     }
 
     pub fn index(&self) -> &Index {
@@ -188,6 +200,8 @@ impl Layer {
             let mut bytes = self.room(passed);
             let skipped = (at % CHUNK) as usize;
             let room = bytes.get_mut(skipped..).unwrap_or(&mut []);
+            #[cfg(test)]
+            self.decoded.fetch_add(room.len() as u64, Ordering::Relaxed);
             decoder.fill(room).map_err(|error| self.undecodable(passed, error))?;
             if passed >= chunk {
                 *slot = Some(decoder);

@@ -7,6 +7,8 @@ mod decode;
 mod digest;
 mod feed;
 #[cfg(test)]
+pub(super) mod samples;
+#[cfg(test)]
 mod tests;
 
 use std::fs::File;
@@ -92,7 +94,7 @@ fn stream(
     mut take: impl FnMut(&[u8]) -> Result<(), Error> + Send,
 ) -> Result<Streamed, Error> {
     let (sender, receiver) = sync_channel(QUEUE);
-    let mut input = Input::new(input, sender.clone()).map_err(Error::Read)?;
+    let input = Input::new(input, sender.clone()).map_err(Error::Read)?;
     let codec = Codec::detect(input.start());
     thread::scope(|scope| {
         let extent = extent(codec, pass.sidecar);
