@@ -1,6 +1,7 @@
 //! Why layers do not make a tree.
 
-use crate::layer::{index, tree};
+use crate::layer::{contents, index, tree};
+use crate::store;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -20,6 +21,10 @@ pub enum Error {
     TooLarge(#[from] tree::TooLarge),
     #[error(transparent)]
     Index(#[from] index::Error),
+    #[error(transparent)]
+    Contents(#[from] contents::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
 }
 
 impl Error {
