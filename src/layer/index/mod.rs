@@ -443,6 +443,11 @@ impl Inode<'_> {
         }
     }
 
+    /// Whether it is a file with holes.
+    pub fn is_sparse(&self) -> bool {
+        self.kind() == Kind::File && self.record.extents.get() != NONE
+    }
+
     /// Whether it has extended attributes.
     pub fn has_xattrs(&self) -> bool {
         self.record.xattrs.get() != NONE

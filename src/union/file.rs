@@ -1,0 +1,70 @@
+//! A file's bytes, and where its holes are.
+
+use super::{Errno, Error, NodeId, Result, Union, faulty};
+use crate::layer::{Extent, Id, Kind};
+
+/// What lseek(2) looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whence {
+    Data,
+    Hole,
+}
+
+impl Union {
+    /// Calls `serve` once with up to `length` bytes at `offset`; fewer only at the end of the file.
+    pub fn read<R>(
+        &self,
+        node: NodeId,
+        offset: u64,
+        length: u32,
+        serve: impl FnOnce(&[u8]) -> R,
+    ) -> Result<R> {
+        let id = self.file(node)?;
+        self.lower.read(id, offset, length, serve).map_err(|error| Error::Fault {
+            doing: format!("reading {length} bytes at {offset} of inode {}", node.number()),
+            source: Box::new(error),
+        })
+    }
+
+    /// The first data, or the first hole, at or after `offset`; the end of the file is a hole.
+    pub fn seek(&self, node: NodeId, offset: u64, whence: Whence) -> Result<u64> {
+        let id = self.file(node)?;
+        let size = self.tree().inode(id).size();
+        if offset >= size {
+            return Err(Errno::NXIO.into());
+        }
+        let content = self.tree().content(id).map_err(faulty(node))?;
+        let found = match (whence, content.extents) {
+            (Whence::Data, None) => Some(offset),
+            (Whence::Hole, None) => Some(size),
+            (Whence::Data, Some(extents)) => first_data(extents, offset),
+            (Whence::Hole, Some(extents)) => Some(first_hole(extents, offset).min(size)),
+        };
+        found.ok_or(Error::Answer(Errno::NXIO))
+    }
+
+    fn file(&self, node: NodeId) -> Result<Id> {
+        let id = self.existing(node)?;
+        match self.tree().inode(id).kind() {
+            Kind::File => Ok(id),
+            Kind::Directory => Err(Errno::ISDIR.into()),
+            _ => Err(Errno::INVAL.into()),
+        }
+    }
+}
+
+fn bounds(extent: &Extent) -> (u64, u64) {
+    (extent.offset.get(), extent.offset.get().saturating_add(extent.length.get()))
+}
+
+/// Extents are in the order of the file and do not overlap.
+fn first_data(extents: &[Extent], offset: u64) -> Option<u64> {
+    let mut runs = extents.iter().map(bounds);
+    runs.find(|&(start, end)| start < end && offset < end).map(|(start, _)| start.max(offset))
+}
+
+/// Extents that touch are one run of data.
+fn first_hole(extents: &[Extent], offset: u64) -> u64 {
+    let runs = extents.iter().map(bounds);
+    runs.fold(offset, |place, (start, end)| if (start..end).contains(&place) { end } else { place })
+}
