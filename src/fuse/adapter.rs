@@ -1,0 +1,375 @@
+//! Requests become calls of the union. A handler that panics is answered EIO: the reply it drops says so by itself.
+
+use std::ffi::OsStr;
+use std::io;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use fuser::{
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, Generation, INodeNo, InitFlags,
+    IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, PollEvents, PollFlags, PollNotifier,
+    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
+    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
+    TimeOrNow, WriteFlags,
+};
+
+use super::convert::{self, UNLIMITED, errno, file_attributes, file_type};
+use super::readers::{Job, Readers};
+use crate::union::{self, NAME_MAX, NodeId, Union, Whence};
+
+/// Nodes are never given to another file, so there is one generation.
+const GENERATION: Generation = Generation(0);
+const BLOCK: u32 = 4096;
+/// The most the kernel reads with one request is the greater of this and its readahead.
+const LARGEST_REQUEST: u32 = 1 << 20;
+const MOST_BACKGROUND: u16 = 64;
+
+pub struct Adapter {
+    union: Arc<Union>,
+    readers: Readers,
+}
+
+impl Adapter {
+    pub fn new(union: Arc<Union>, readers: Readers) -> Self {
+        Self { union, readers }
+    }
+
+    fn wanted(&self) -> InitFlags {
+        let mut flags = InitFlags::FUSE_ASYNC_READ
+            | InitFlags::FUSE_PARALLEL_DIROPS
+            | InitFlags::FUSE_DO_READDIRPLUS
+            | InitFlags::FUSE_READDIRPLUS_AUTO
+            | InitFlags::FUSE_CACHE_SYMLINKS
+            | InitFlags::FUSE_EXPLICIT_INVAL_DATA
+            | InitFlags::FUSE_NO_OPEN_SUPPORT
+            | InitFlags::FUSE_NO_OPENDIR_SUPPORT
+            | InitFlags::FUSE_EXPORT_SUPPORT
+            | InitFlags::FUSE_ALLOW_IDMAP
+            | InitFlags::FUSE_MAX_PAGES;
+        // With it the kernel asks for a list at every directory it enters.
+        flags.set(InitFlags::FUSE_POSIX_ACL, self.union.has_access_lists());
+        flags
+    }
+
+    fn entry(&self, parent: INodeNo, name: &OsStr) -> union::Result<fuser::FileAttr> {
+        match self.union.lookup(node(parent), name.as_bytes()) {
+            Ok(found) => Ok(file_attributes(&self.union.attributes(found)?)),
+            Err(union::Error::Answer(union::Errno::NOENT)) => Ok(convert::no_entry()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn node(number: INodeNo) -> NodeId {
+    NodeId::new(number.0)
+}
+
+fn guarded(doing: &str, work: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        log::error!("{doing}: the handler panicked, which is a bug in plyfs");
+    }
+}
+
+/// A size of zero asks for the size.
+fn reply_xattr(reply: ReplyXattr, size: u32, value: &[u8]) {
+    match (size, u32::try_from(value.len())) {
+        (_, Err(_)) => reply.error(Errno::E2BIG),
+        (0, Ok(length)) => reply.size(length),
+        (room, Ok(length)) if length > room => reply.error(Errno::ERANGE),
+        _ => reply.data(value),
+    }
+}
+
+impl Filesystem for Adapter {
+    fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
+        let flags = self.wanted() & config.capabilities();
+        // Each call fails only for a value out of a range these are in.
+        let _ = config.add_capabilities(flags);
+        let _ = config.set_max_background(MOST_BACKGROUND);
+        let _ = config.set_max_write(LARGEST_REQUEST);
+        Ok(())
+    }
+
+    fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        guarded("looking up a name", || match self.entry(parent, name) {
+            Ok(attributes) => reply.entry(&UNLIMITED, &attributes, GENERATION),
+            Err(error) => reply.error(errno(&error)),
+        });
+    }
+
+    fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
+        guarded("getting attributes", || match self.union.attributes(node(ino)) {
+            Ok(attributes) => reply.attr(&UNLIMITED, &file_attributes(&attributes)),
+            Err(error) => reply.error(errno(&error)),
+        });
+    }
+
+    fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
+        guarded("reading a symlink", || match self.union.read_link(node(ino)) {
+            Ok(target) => reply.data(target),
+            Err(error) => reply.error(errno(&error)),
+        });
+    }
+
+    /// ENOSYS means: open what you like without asking, keep what you read.
+    fn open(&self, _: &Request, _: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        match flags.acc_mode() {
+            OpenAccMode::O_RDONLY => reply.error(Errno::ENOSYS),
+            _ => reply.error(Errno::EROFS),
+        }
+    }
+
+    fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn read(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        offset: u64,
+        length: u32,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyData,
+    ) {
+        self.readers.read(Job { node: node(ino), offset, length, reply });
+    }
+
+    fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
+        reply.error(Errno::ENOSYS);
+    }
+
+    fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn fsyncdir(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        reply.ok();
+    }
+
+    fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, cookie: u64, mut reply: ReplyDirectory) {
+        guarded("listing a directory", || {
+            let listed = self.union.read_directory(node(ino), cookie, |entry| {
+                let number = INodeNo(entry.node.number());
+                let name = OsStr::from_bytes(entry.name);
+                full(reply.add(number, entry.next, file_type(entry.kind), name))
+            });
+            match listed {
+                Ok(()) => reply.ok(),
+                Err(error) => reply.error(errno(&error)),
+            }
+        });
+    }
+
+    fn readdirplus(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        cookie: u64,
+        mut reply: ReplyDirectoryPlus,
+    ) {
+        guarded("listing a directory", || {
+            let mut fault = None;
+            let listed = self.union.read_directory(node(ino), cookie, |entry| {
+                match self.union.attributes(entry.node) {
+                    Ok(attributes) => {
+                        let attributes = file_attributes(&attributes);
+                        let name = OsStr::from_bytes(entry.name);
+                        full(reply.add(attributes.ino, entry.next, name, &UNLIMITED, &attributes, GENERATION))
+                    }
+                    Err(error) => {
+                        fault = Some(error);
+                        ControlFlow::Break(())
+                    }
+                }
+            });
+            match (listed, fault) {
+                (Ok(()), None) => reply.ok(),
+                (Err(error), _) | (Ok(()), Some(error)) => reply.error(errno(&error)),
+            }
+        });
+    }
+
+    fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
+        guarded("counting the file system", || {
+            let counted = self.union.statistics();
+            let blocks = counted.bytes.div_ceil(u64::from(BLOCK));
+            reply.statfs(blocks, 0, 0, counted.files, 0, BLOCK, NAME_MAX as u32, BLOCK);
+        });
+    }
+
+    fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
+        guarded("getting an attribute", || match self.union.xattr(node(ino), name.as_bytes()) {
+            Ok(value) => reply_xattr(reply, size, value),
+            Err(error) => reply.error(errno(&error)),
+        });
+    }
+
+    fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
+        guarded("listing attributes", || match self.union.list_xattr(node(ino)) {
+            Ok(names) => reply_xattr(reply, size, &names),
+            Err(error) => reply.error(errno(&error)),
+        });
+    }
+
+    fn lseek(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
+        guarded("seeking", || {
+            let found = match (u64::try_from(offset), whence) {
+                (Ok(offset), libc::SEEK_DATA) => self.union.seek(node(ino), offset, Whence::Data),
+                (Ok(offset), libc::SEEK_HOLE) => self.union.seek(node(ino), offset, Whence::Hole),
+                (Err(_), libc::SEEK_DATA | libc::SEEK_HOLE) => Err(union::Errno::NXIO.into()),
+                _ => Err(union::Errno::INVAL.into()),
+            };
+            match found {
+                Ok(place) => reply.offset(place as i64),
+                Err(error) => reply.error(errno(&error)),
+            }
+        });
+    }
+
+    fn ioctl(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: IoctlFlags,
+        _: u32,
+        _: &[u8],
+        _: u32,
+        reply: ReplyIoctl,
+    ) {
+        reply.error(Errno::ENOTTY);
+    }
+
+    fn poll(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: PollNotifier,
+        _: PollEvents,
+        _: PollFlags,
+        reply: ReplyPoll,
+    ) {
+        // The kernel then says itself that a file is always ready.
+        reply.error(Errno::ENOSYS);
+    }
+
+    // The kernel asks none of the rest of a read-only mount, unless root has remounted it to be written.
+
+    fn setattr(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: Option<u32>,
+        _: Option<u32>,
+        _: Option<u32>,
+        _: Option<u64>,
+        _: Option<TimeOrNow>,
+        _: Option<TimeOrNow>,
+        _: Option<SystemTime>,
+        _: Option<FileHandle>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<SystemTime>,
+        _: Option<BsdFileFlags>,
+        reply: ReplyAttr,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn mknod(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: u32, reply: ReplyEntry) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn mkdir(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, reply: ReplyEntry) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn unlink(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn rmdir(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn symlink(&self, _: &Request, _: INodeNo, _: &OsStr, _: &Path, reply: ReplyEntry) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn rename(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: &OsStr,
+        _: INodeNo,
+        _: &OsStr,
+        _: RenameFlags,
+        reply: ReplyEmpty,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn link(&self, _: &Request, _: INodeNo, _: INodeNo, _: &OsStr, reply: ReplyEntry) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn create(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: i32, reply: ReplyCreate) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn write(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: &[u8],
+        _: WriteFlags,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        reply: ReplyWrite,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn setxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: &[u8], _: i32, _: u32, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn removexattr(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn fallocate(&self, _: &Request, _: INodeNo, _: FileHandle, _: u64, _: u64, _: i32, reply: ReplyEmpty) {
+        reply.error(Errno::EROFS);
+    }
+
+    fn copy_file_range(
+        &self,
+        _: &Request,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: INodeNo,
+        _: FileHandle,
+        _: u64,
+        _: u64,
+        _: CopyFileRangeFlags,
+        reply: ReplyWrite,
+    ) {
+        reply.error(Errno::EROFS);
+    }
+}
+
+fn full(is_full: bool) -> ControlFlow<()> {
+    if is_full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
