@@ -1,4 +1,4 @@
-//! What the library logs, on stderr: warnings always, more with each `-v`.
+//! What the library logs, on stderr: warnings always, more with each `-v`; at the most, what other crates log too.
 
 use std::io::Write;
 
@@ -23,7 +23,8 @@ pub fn start(verbose: u8) {
 
 impl Log for Logger {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= Level::Warn || metadata.target().starts_with("plyfs")
+        let ours = metadata.target().starts_with("plyfs");
+        ours || metadata.level() <= Level::Warn || log::max_level() == LevelFilter::Trace
     }
 
     fn log(&self, record: &Record<'_>) {

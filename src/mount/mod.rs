@@ -7,6 +7,7 @@ mod list;
 mod options;
 mod place;
 mod record;
+mod start;
 
 use std::io;
 use std::path::PathBuf;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 pub use list::{Mount, State, Which, list, unmount};
 pub use options::{InvalidOption, Options};
 pub use record::{Record, Records};
+pub use start::{Live, Request, start};
 
 pub use crate::sys::mount::{Access, Unmount};
 
@@ -23,6 +25,8 @@ pub enum Error {
     Target { path: PathBuf, source: io::Error },
     #[error("mountpoint {0} is not a directory")]
     NotADirectory(PathBuf),
+    #[error("mountpoint {path} would hide the store {store}")]
+    HidesStore { path: PathBuf, store: PathBuf },
     #[error("{0} is not mounted")]
     NotMounted(PathBuf),
     #[error("{0} is detached and still in use; it ends with its last user")]

@@ -28,7 +28,7 @@ pub struct Options {
     /// Shown as the source in place of the image's name.
     pub name: Option<String>,
     pub max_read: Option<u32>,
-    /// Tell every request to the log.
+    /// Every request is told to the log.
     pub debug: bool,
     /// As they were given.
     pub text: String,
