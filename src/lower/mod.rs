@@ -1,14 +1,105 @@
-//! The read-only side: the layers of an image, merged once into one tree.
+//! The read-only side: the layers of an image, merged once into one tree, and their files on demand.
 
 mod error;
 mod merge;
 mod open;
 mod settle;
 mod stack;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::sync::Arc;
 
 pub use error::{Error, Result};
 pub use merge::merge;
 pub use open::Lower;
 
-#[cfg(test)]
-mod tests;
+use crate::layer::contents;
+use crate::layer::{BUDGET, ChunkCache, Contents, Id, Index, Layer};
+use crate::oci::{ChainId, DiffId, Digest};
+use crate::store::files::{FileCache, Limits};
+use crate::store::{Derived, Store};
+
+/// An image's files, as its layers make them.
+pub struct Lower {
+    store: Store,
+    tree: Index,
+    contents: Contents,
+}
+
+impl Lower {
+    /// The tree of `layers`, bottom first. It is merged once, kept by the chain of the layers, and mapped from then on.
+    pub fn open(store: &Store, layers: Vec<Arc<Layer>>) -> Result<Self> {
+        let tree = match kept(store, &key(&layers))? {
+            Some(tree) => tree,
+            None => merged(store, &layers)?,
+        };
+        let files = FileCache::new(store.files_directory(), Limits::default());
+        let contents = Contents::new(layers, Arc::new(ChunkCache::new(BUDGET)), Some(files));
+        Ok(Self { store: store.clone(), tree, contents })
+    }
+
+    pub fn tree(&self) -> &Index {
+        &self.tree
+    }
+
+    /// Calls `serve` once, with the bytes of the file `id` from `offset` on: `length` of them, or as many as there are.
+    pub fn read<R>(&self, id: Id, offset: u64, length: u32, serve: impl FnOnce(&[u8]) -> R) -> Result<R> {
+        let content = self.tree.content(id)?;
+        let layer = self.tree.inode(id).layer();
+        Ok(self
+            .contents
+            .read(layer, &content, offset, length, serve)
+            .inspect_err(|error| self.retire(error))?)
+    }
+
+    /// The whole file, where it is cached on disk.
+    pub fn file(&self, id: Id) -> Result<Option<Arc<File>>> {
+        Ok(self.contents.file(self.tree.inode(id).layer(), &self.tree.content(id)?))
+    }
+
+    /// Takes what turned out to be wrong out of the store, so that it is fetched or made again.
+    fn retire(&self, error: &contents::Error) {
+        let retired = match error {
+            contents::Error::Corrupt { layer, .. } => self.store.set_aside(layer),
+            contents::Error::Sidecar { layer, .. } => self.store.drop_derived(Derived::Sidecar, layer),
+            contents::Error::Index { layer, .. } => self.store.drop_derived(Derived::Index, layer),
+            contents::Error::Read { .. } | contents::Error::NoLayer(_) => Ok(()),
+        };
+        if let Err(failed) = retired {
+            log::warn!("{failed}");
+        }
+    }
+}
+
+/// What a merged tree is kept by. It says nothing of compression, as the tree does not.
+fn key(layers: &[Arc<Layer>]) -> Digest {
+    let diff_ids: Vec<DiffId> = layers.iter().map(|layer| layer.index().identity().diff_id).collect();
+    ChainId::of(&diff_ids).map_or_else(|| Digest::of(b""), |chain| chain.0)
+}
+
+fn kept(store: &Store, key: &Digest) -> Result<Option<Index>> {
+    let Some(file) = store.derived(Derived::Tree, key)? else { return Ok(None) };
+    match Index::open(&file, key) {
+        Ok(tree) => Ok(Some(tree)),
+        Err(error) => {
+            log::warn!("{error}; it is made again");
+            store.drop_derived(Derived::Tree, key)?;
+            Ok(None)
+        }
+    }
+}
+
+fn merged(store: &Store, layers: &[Arc<Layer>]) -> Result<Index> {
+    let key = key(layers);
+    let indexes: Vec<&Index> = layers.iter().map(|layer| layer.index()).collect();
+    let bytes = merge(&indexes, key)?;
+    match store.put_derived(Derived::Tree, &key, &bytes) {
+        Ok(file) => Ok(Index::open(&file, &key)?),
+        Err(error) => {
+            log::warn!("{error}; the merged tree is used from memory");
+            Ok(Index::from_bytes(bytes, &key)?)
+        }
+    }
+}

@@ -130,27 +130,47 @@ impl<'a> Move<'a> {
         Ok(Self { index, number, below, tree, positions: vec![top], made: HashMap::new() })
     }
 
+    /// Markers first: a way that leads through what the layer removes elsewhere does not lead there any more.
     fn run(mut self) -> Result<Index> {
-        let mut queue = VecDeque::from([(0, 0)]);
-        while let Some((dir, at)) = queue.pop_front() {
-            for entry in self.index.children(dir).iter() {
-                match entry.kind {
-                    Kind::Whiteout => self.whiteout(at, entry.name)?,
-                    Kind::Directory => queue.push_back((entry.id, self.directory(at, entry.name, entry.id)?)),
-                    _ => self.leaf(at, entry.name, entry.id)?,
-                }
-            }
-        }
+        self.pass(Pass::Markers)?;
+        self.positions.truncate(1);
+        self.pass(Pass::Entries)?;
         let key = self.index.key();
         let bytes = self.tree.into_index(&Identity::of_merged(key), &Seek::default());
         Ok(Index::from_bytes(bytes, &key)?)
+    }
+
+    fn pass(&mut self, pass: Pass) -> Result<()> {
+        let mut queue = VecDeque::from([(0, 0)]);
+        while let Some((dir, at)) = queue.pop_front() {
+            for entry in self.index.children(dir).iter() {
+                match (entry.kind, pass) {
+                    (Kind::Directory, _) => {
+                        let position = self.directory(at, entry.name, entry.id, pass)?;
+                        queue.extend(position.map(|position| (entry.id, position)));
+                    }
+                    (Kind::Whiteout, Pass::Markers) => self.whiteout(at, entry.name)?,
+                    (Kind::Whiteout, Pass::Entries) | (_, Pass::Markers) => {}
+                    (_, Pass::Entries) => self.leaf(at, entry.name, entry.id)?,
+                }
+            }
+        }
+        Ok(())
     }
 
     fn whiteout(&mut self, at: usize, name: &[u8]) -> Result<()> {
         let directory = self.positions[at].node;
         match self.tree.child(directory, name) {
             None => self.tree.whiteout(directory, name)?,
-            Some(Child::Inode(node, Kind::Directory)) => self.tree.mark(node, Mark::Opaque),
+            Some(Child::Inode(node, Kind::Directory)) if self.tree.is(node, Mark::MarkerOnly) => {
+                // Its position may still be gone through.
+                self.tree.hold(node);
+                self.tree.whiteout(directory, name)?;
+            }
+            Some(Child::Inode(node, Kind::Directory)) => {
+                self.tree.mark(node, Mark::Opaque);
+                self.tree.unmark(node, Mark::Implicit);
+            }
             Some(_) => {}
         }
         Ok(())
@@ -176,21 +196,37 @@ impl<'a> Move<'a> {
         Ok(self.tree.link(self.positions[at].node, name, node)?)
     }
 
-    /// The position of the layer's directory `id`, which is `name` in that at `at`.
-    fn directory(&mut self, at: usize, name: &[u8], id: Id) -> Result<usize> {
+    /// The position of the layer's directory `id`, which is `name` in that at `at`. Markers have none in what the layer
+    /// removes, and no effect there.
+    fn directory(&mut self, at: usize, name: &[u8], id: Id, pass: Pass) -> Result<Option<usize>> {
         let inode = self.index.inode(id);
-        if inode.is_implicit() {
-            let position = self.walk(at, name, inode.is_marker_only())?;
-            if inode.is_opaque() {
-                self.tree.mark(self.positions[position].node, Mark::Opaque);
-            }
-            return Ok(position);
+        let position = match inode.is_implicit() {
+            true => self.walk(at, name, pass, inode.is_marker_only())?,
+            false => Some(self.described(at, name, id, pass)?),
+        };
+        let Some(position) = position else { return Ok(None) };
+        if inode.is_opaque() {
+            self.tree.mark(self.positions[position].node, Mark::Opaque);
+            self.positions[position].below = None;
         }
+        Ok(Some(position))
+    }
+
+    /// The same of a directory that the layer describes: it is at its own path, whatever is below.
+    fn described(&mut self, at: usize, name: &[u8], id: Id, pass: Pass) -> Result<usize> {
         let adopted = self.tree.adopt(self.index, id, self.number)?;
+        if pass == Pass::Markers {
+            [Mark::Implicit, Mark::MarkerOnly].into_iter().for_each(|mark| self.tree.mark(adopted, mark));
+        }
         let parent = self.positions[at].node;
         let node = match self.tree.child(parent, name) {
+            Some(Child::Inode(node, Kind::Directory)) if pass == Pass::Markers => node,
             Some(Child::Inode(node, Kind::Directory)) => {
+                let is_opaque = self.tree.is(node, Mark::Opaque);
                 self.tree.replace_attributes(node, adopted);
+                if is_opaque {
+                    self.tree.mark(node, Mark::Opaque);
+                }
                 node
             }
             other => {
@@ -218,7 +254,8 @@ impl<'a> Move<'a> {
 
     /// Goes from `at` to where `name` leads, through symlinks of this layer and of those below; directories that are
     /// missing are implied.
-    fn walk(&mut self, at: usize, name: &[u8], marker_only: bool) -> Result<usize> {
+    fn walk(&mut self, at: usize, name: &[u8], pass: Pass, marker_only: bool) -> Result<Option<usize>> {
+        let marker_only = marker_only || pass == Pass::Markers;
         let mut at = at;
         let mut todo = VecDeque::from([name.to_vec()]);
         let mut hops = 0;
@@ -227,9 +264,10 @@ impl<'a> Move<'a> {
                 at = self.positions[at].parent;
                 continue;
             }
-            match self.step(at, &name)? {
+            match self.step(at, &name, pass)? {
                 Step::Directory(node) => at = self.enter(at, node, &name),
-                Step::Missing => at = self.imply(at, &name)?,
+                Step::Removed if marker_only => return Ok(None),
+                Step::Removed | Step::Missing => at = self.imply(at, &name)?,
                 Step::Symlink(target) => {
                     hops += 1;
                     if hops > MAX_HOPS {
@@ -248,19 +286,26 @@ impl<'a> Move<'a> {
                 self.tree.unmark(self.positions[at].node, Mark::MarkerOnly);
             }
         }
-        Ok(at)
+        Ok(Some(at))
     }
 
     /// What is at `name`, this layer's own entries first.
-    fn step(&self, at: usize, name: &[u8]) -> Result<Step> {
+    fn step(&self, at: usize, name: &[u8], pass: Pass) -> Result<Step> {
         let position = &self.positions[at];
         match self.tree.child(position.node, name) {
+            // So far only markers went there.
+            Some(Child::Inode(node, Kind::Directory))
+                if pass == Pass::Entries && self.tree.is(node, Mark::MarkerOnly) =>
+            {
+                let below = self.step_below(position, name);
+                Ok(if matches!(below, Step::Missing) { Step::Directory(node) } else { below })
+            }
             Some(Child::Inode(node, Kind::Directory)) => Ok(Step::Directory(node)),
             Some(Child::Inode(node, Kind::Symlink)) => Ok(Step::Symlink(self.tree.target(node).to_vec())),
             Some(Child::Inode(..)) => {
                 Err(Error::NotADirectory { layer: self.number, name: name.escape_ascii().to_string() })
             }
-            Some(Child::Whiteout) => Ok(Step::Missing),
+            Some(Child::Whiteout) => Ok(Step::Removed),
             None => Ok(self.step_below(position, name)),
         }
     }
@@ -288,8 +333,15 @@ impl<'a> Move<'a> {
     }
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pass {
+    Markers,
+    Entries,
+}
+
 enum Step {
     Directory(Node),
     Symlink(Vec<u8>),
+    Removed,
     Missing,
 }

@@ -83,6 +83,11 @@ impl Store {
         self.root.join(name)
     }
 
+    /// Where the cache of whole files is: [`files::FileCache`].
+    pub fn files_directory(&self) -> PathBuf {
+        self.path("plyfs/files")
+    }
+
     fn temporary(&self) -> PathBuf {
         self.path(TEMPORARY)
     }

@@ -204,7 +204,10 @@ impl Fold {
                 Some(Child::Inode(node, Kind::Directory)) if self.tree.is(node, Mark::MarkerOnly) => {
                     self.tree.whiteout(directory, name)?;
                 }
-                Some(Child::Inode(node, Kind::Directory)) => self.tree.mark(node, Mark::Opaque),
+                Some(Child::Inode(node, Kind::Directory)) => {
+                    self.tree.mark(node, Mark::Opaque);
+                    self.tree.unmark(node, Mark::Implicit);
+                }
                 Some(Child::Whiteout | Child::Inode(..)) => {}
             },
         }
@@ -281,7 +284,7 @@ impl Fold {
             node = match self.tree.child(node, name) {
                 Some(Child::Inode(child, Kind::Directory)) => child,
                 Some(Child::Whiteout | Child::Inode(..)) => return Ok(None),
-                None => path::make_implicit(&mut self.tree, node, name, &[Mark::Implicit, Mark::MarkerOnly])?,
+                None => path::imply(&mut self.tree, node, name, &[Mark::Implicit, Mark::MarkerOnly])?,
             };
         }
         Ok(Some(node))

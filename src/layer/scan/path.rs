@@ -82,12 +82,7 @@ pub(super) fn of(tree: &Tree, directory: Node) -> Vec<u8> {
     names.join(&b'/')
 }
 
-pub(super) fn make_implicit(
-    tree: &mut Tree,
-    directory: Node,
-    name: &[u8],
-    marks: &[Mark],
-) -> Result<Node, Fault> {
+pub(super) fn imply(tree: &mut Tree, directory: Node, name: &[u8], marks: &[Mark]) -> Result<Node, Fault> {
     check_length(name)?;
     let node = tree.make(&Attributes::IMPLICIT, &[], Body::Directory)?;
     tree.link(directory, name, node)?;
@@ -154,8 +149,9 @@ impl<'t, 'a> Reach<'t, 'a> {
             Some(Child::Inode(child, Kind::Directory)) => Ok(child),
             Some(Child::Inode(child, Kind::Symlink)) => self.todo.follow(node, self.tree.target(child)),
             Some(Child::Inode(..)) => Err(Fault::NotADirectory(shown(name))),
-            None => make_implicit(self.tree, node, name, &[Mark::Implicit]),
-            Some(Child::Whiteout) => make_implicit(self.tree, node, name, &[Mark::Implicit, Mark::Opaque]),
+            None => imply(self.tree, node, name, &[Mark::Implicit]),
+            // It is new, with nothing of what the whiteout removes: not even its attributes.
+            Some(Child::Whiteout) => imply(self.tree, node, name, &[Mark::Opaque]),
         }
     }
 }
