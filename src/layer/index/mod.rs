@@ -7,6 +7,8 @@
 mod check;
 pub(super) mod format;
 mod pages;
+#[cfg(test)]
+mod tests;
 
 use std::fs::File;
 use std::io;
@@ -229,7 +231,7 @@ impl Index {
         }
     }
 
-    fn xattrs_at(&self, at: u64) -> Result<Vec<(&[u8], &[u8])>, Error> {
+    fn xattrs_at(&self, at: u64) -> Result<Vec<Xattr<'_>>, Error> {
         let mut cursor = at;
         let count = self.record::<CountRecord>(&mut cursor)?.get();
         let mut pairs = Vec::new();
@@ -515,13 +517,16 @@ impl<'a> Entries<'a> {
     }
 }
 
+/// The name and the value of an extended attribute.
+pub type Xattr<'a> = (&'a [u8], &'a [u8]);
+
 /// The extended attributes of an inode.
 pub struct Xattrs<'a> {
-    pairs: std::vec::IntoIter<(&'a [u8], &'a [u8])>,
+    pairs: std::vec::IntoIter<Xattr<'a>>,
 }
 
 impl<'a> Iterator for Xattrs<'a> {
-    type Item = (&'a [u8], &'a [u8]);
+    type Item = Xattr<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.pairs.next()

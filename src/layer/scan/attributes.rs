@@ -1,6 +1,7 @@
 //! What an inode takes from a header.
 
 use super::{Fault, MAX_TARGET};
+use crate::layer::index::Xattr;
 use crate::layer::tar::{Header, Type, shown};
 use crate::layer::tree::{Attributes, Body};
 
@@ -62,7 +63,7 @@ fn within(field: &'static str, value: i64, limit: i64) -> Result<u32, Fault> {
 }
 
 /// The extended attributes that a mount shows.
-pub(super) fn xattrs(header: &Header) -> Result<Vec<(&[u8], &[u8])>, Fault> {
+pub(super) fn xattrs(header: &Header) -> Result<Vec<Xattr<'_>>, Fault> {
     let mut kept = Vec::new();
     for (name, value) in header.xattrs.iter().filter(|(name, _)| is_kept(name)) {
         for (size, limit) in [(name.len(), MAX_XATTR_NAME), (value.len(), MAX_XATTR_VALUE)] {

@@ -13,7 +13,7 @@ use hashbrown::HashTable;
 use zerocopy::IntoBytes;
 
 use super::index::format::{self, IMPLICIT, InodeRecord, MARKER_ONLY, NONE, OPAQUE, XattrRecord, low, pair};
-use super::index::{Extent, Id, Index, Kind, Time};
+use super::index::{Extent, Id, Index, Kind, Time, Xattr};
 
 /// How many entries, and how many inodes, a tree can have.
 pub const MAX_ENTRIES: usize = 4 << 20;
@@ -153,7 +153,7 @@ impl Tree {
     pub fn make(
         &mut self,
         attributes: &Attributes,
-        xattrs: &[(&[u8], &[u8])],
+        xattrs: &[Xattr<'_>],
         body: Body<'_>,
     ) -> Result<Node, TooLarge> {
         let mut record = self.embody(body)?;
@@ -188,7 +188,7 @@ impl Tree {
         &mut self,
         directory: Node,
         attributes: &Attributes,
-        xattrs: &[(&[u8], &[u8])],
+        xattrs: &[Xattr<'_>],
     ) -> Result<(), TooLarge> {
         let at = self.keep_xattrs(xattrs)?;
         let record = &mut self.inodes[directory.0 as usize];
@@ -460,7 +460,7 @@ impl Tree {
         self.keep(&[count.as_bytes(), extents.as_bytes()])
     }
 
-    fn keep_xattrs(&mut self, xattrs: &[(&[u8], &[u8])]) -> Result<u32, TooLarge> {
+    fn keep_xattrs(&mut self, xattrs: &[Xattr<'_>]) -> Result<u32, TooLarge> {
         if xattrs.is_empty() {
             return Ok(NONE);
         }

@@ -109,3 +109,145 @@ fn an_adopted_inode_remembers_its_layer_and_its_content() {
     assert_eq!(merged.content(1).unwrap(), below.content(1).unwrap());
     assert_eq!(merged.xattrs(1).unwrap().collect::<Vec<_>>(), [(&b"user.x"[..], &b"y"[..])]);
 }
+
+/// A tree as it should be: the names, and which inode each has.
+mod model {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+
+    type Path = Vec<u8>;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Directory(Path),
+        File(Path),
+        Link(Path, Path),
+        Whiteout(Path),
+        Remove(Path),
+        Clear(Path),
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Entry {
+        Directory,
+        File(u64),
+        Whiteout,
+    }
+
+    fn path() -> impl Strategy<Value = Path> {
+        prop::collection::vec(prop::sample::select(b"abc".to_vec()), 1..5)
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => path().prop_map(Step::Directory),
+            4 => path().prop_map(Step::File),
+            2 => (path(), path()).prop_map(|(path, target)| Step::Link(path, target)),
+            1 => path().prop_map(Step::Whiteout),
+            1 => path().prop_map(Step::Remove),
+            1 => path().prop_map(Step::Clear),
+        ]
+    }
+
+    #[derive(Default)]
+    struct Both {
+        tree: Tree,
+        model: BTreeMap<Path, Entry>,
+        files: u64,
+    }
+
+    impl Both {
+        fn find(&self, path: &[u8]) -> Option<Child> {
+            let (name, parent) = path.split_last().unwrap();
+            self.tree.child(self.directory(parent)?, &[*name])
+        }
+
+        fn directory(&self, path: &[u8]) -> Option<Node> {
+            path.iter().try_fold(Node::ROOT, |node, name| match self.tree.child(node, &[*name]) {
+                Some(Child::Inode(node, Kind::Directory)) => Some(node),
+                _ => None,
+            })
+        }
+
+        fn put(&mut self, path: &Path, node: Node, entry: Entry) {
+            let (name, parent) = path.split_last().unwrap();
+            let Some(parent) = self.directory(parent) else { return };
+            self.tree.link(parent, &[*name], node).unwrap();
+            self.model.retain(|other, _| !other.starts_with(path));
+            self.model.insert(path.clone(), entry);
+        }
+
+        fn apply(&mut self, step: &Step) {
+            match step {
+                Step::Directory(path) => {
+                    let node = directory(&mut self.tree);
+                    self.put(path, node, Entry::Directory);
+                }
+                Step::File(path) => {
+                    self.files += 1;
+                    let node = file(&mut self.tree, self.files);
+                    self.put(path, node, Entry::File(self.files));
+                }
+                Step::Link(path, target) => {
+                    let found = (self.find(target), self.model.get(target).copied());
+                    if let (Some(Child::Inode(node, Kind::File)), Some(entry)) = found {
+                        self.put(path, node, entry);
+                    }
+                }
+                Step::Whiteout(path) | Step::Remove(path) | Step::Clear(path) => self.drop(step, path),
+            }
+        }
+
+        fn drop(&mut self, step: &Step, path: &Path) {
+            let (name, above) = path.split_last().unwrap();
+            let (Some(parent), own) = (self.directory(above), self.directory(path)) else { return };
+            let is_clear = matches!(step, Step::Clear(_));
+            match (step, own) {
+                (Step::Whiteout(_), _) => self.tree.whiteout(parent, &[*name]).unwrap(),
+                (Step::Remove(_), _) => self.tree.remove(parent, &[*name]),
+                (_, Some(own)) => self.tree.clear(own),
+                (_, None) => return,
+            }
+            self.model.retain(|other, _| !other.starts_with(path) || is_clear && other == path);
+            if let Step::Whiteout(path) = step {
+                self.model.insert(path.clone(), Entry::Whiteout);
+            }
+        }
+    }
+
+    fn shown(index: &Index) -> BTreeMap<Path, Entry> {
+        let mut all = BTreeMap::new();
+        let mut directories = vec![(0, Vec::new())];
+        while let Some((id, path)) = directories.pop() {
+            for entry in index.children(id).iter() {
+                let path = [&path[..], entry.name].concat();
+                let shown = match entry.kind {
+                    Kind::Whiteout => Entry::Whiteout,
+                    Kind::File => Entry::File(index.inode(entry.id).size()),
+                    _ => Entry::Directory,
+                };
+                if shown == Entry::Directory {
+                    directories.push((entry.id, path.clone()));
+                }
+                all.insert(path, shown);
+            }
+        }
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn an_index_shows_what_was_done_to_the_tree(steps in prop::collection::vec(step(), 0..60)) {
+            let mut both = Both::default();
+            steps.iter().for_each(|step| both.apply(step));
+            let index = index(both.tree);
+            prop_assert_eq!(&shown(&index), &both.model);
+            for id in 0..index.len() {
+                let inode = index.inode(id);
+                let names = both.model.values().filter(|entry| **entry == Entry::File(inode.size())).count();
+                prop_assert!(inode.kind() != Kind::File || inode.nlink() as usize == names);
+            }
+        }
+    }
+}
