@@ -107,11 +107,13 @@ impl Scan {
     fn entry(&mut self, header: &Header) -> Result<(), Error> {
         let node = self.fold.entry(header);
         let node = node.map_err(|fault| Error::Entry { entry: shown(&header.path), fault })?;
-        self.open = node.filter(|_| header.kind == Type::File).map(|node| Open {
+        let open = |node| Open {
             node,
             hasher: Content::hasher(header.size, header.extents.as_deref()),
             left: header.stored,
-        });
+        };
+        self.open = node.filter(|_| header.kind == Type::File).map(open);
+        // An empty file ends here.
         self.data(&[]);
         Ok(())
     }
@@ -134,6 +136,13 @@ struct Fold {
     /// What lies below directories whose names are markers: nothing shows it, and hard links may lead to it.
     hidden: HashMap<Vec<u8>, Node>,
     hidden_bytes: usize,
+    last: Option<Reached>,
+}
+
+/// The directory that the last entry stood in: the next one mostly stands there too.
+struct Reached {
+    path: Vec<u8>,
+    node: Node,
 }
 
 impl Fold {
@@ -153,7 +162,7 @@ impl Fold {
             Place::Named(directory, name) => {
                 let directory = self.reach(&directory)?;
                 let node = self.make(header)?;
-                self.tree.link(directory, name, node)?;
+                self.link(directory, name, node)?;
                 Ok(Some(node))
             }
         }
@@ -174,7 +183,7 @@ impl Fold {
             return self.describe(node, header);
         }
         let node = self.make(header)?;
-        self.tree.link(directory, name, node)?;
+        self.link(directory, name, node)?;
         // A whiteout here, or a file that stood here for a moment, hides what the layers below have.
         if before.is_some() {
             self.tree.mark(node, Mark::Opaque);
@@ -202,6 +211,7 @@ impl Fold {
             Marker::Whiteout(name) => match self.tree.child(directory, name) {
                 None => self.tree.whiteout(directory, name)?,
                 Some(Child::Inode(node, Kind::Directory)) if self.tree.is(node, Mark::MarkerOnly) => {
+                    self.last = None;
                     self.tree.whiteout(directory, name)?;
                 }
                 Some(Child::Inode(node, Kind::Directory)) => {
@@ -239,8 +249,7 @@ impl Fold {
             return Err(Fault::LinkToItself);
         }
         let node = self.linked(way)?;
-        self.tree.link(directory, name, node)?;
-        Ok(())
+        self.link(directory, name, node)
     }
 
     fn linked(&mut self, way: Way) -> Result<Node, Fault> {
@@ -273,8 +282,23 @@ impl Fold {
         Ok(self.tree.make(&attributes, &xattrs, attributes::body(header)?)?)
     }
 
+    /// The directory that an entry stands in, made if need be.
     fn reach(&mut self, directory: &[&[u8]]) -> Result<Node, Fault> {
-        Reach::new(&mut self.tree, directory).run()
+        let is_it = |last: &&Reached| last.path.split(|byte| *byte == b'/').eq(directory.iter().copied());
+        if let Some(last) = self.last.as_ref().filter(is_it) {
+            return Ok(last.node);
+        }
+        let node = Reach::new(&mut self.tree, directory).run()?;
+        self.last = Some(Reached { path: directory.join(&b'/'), node });
+        Ok(node)
+    }
+
+    /// Gives an inode a name. What it replaces may have been on the way to the last directory.
+    fn link(&mut self, directory: Node, name: &[u8], node: Node) -> Result<(), Fault> {
+        if self.tree.child(directory, name).is_some() {
+            self.last = None;
+        }
+        Ok(self.tree.link(directory, name, node)?)
     }
 
     /// The directory that a marker stands in, made if need be; `None`: this layer has something else there.

@@ -132,11 +132,14 @@ impl Fields {
 
 /// The sum is taken with blanks in its own place. Some writers sum signed bytes.
 fn has_its_checksum(block: &Block) -> bool {
-    let Ok(expected) = octal(&block[148..156], "checksum") else { return false };
-    let others = || block[..148].iter().chain(b"        ").chain(&block[156..]);
-    let unsigned: i64 = others().map(|byte| i64::from(*byte)).sum();
-    let signed = || others().map(|byte| i64::from(byte.cast_signed())).sum::<i64>();
-    expected == unsigned || expected == signed()
+    const FIELD: std::ops::Range<usize> = 148..156;
+    let Ok(expected) = octal(&block[FIELD], "checksum") else { return false };
+    // Of the whole block, as a loop over one slice is several times as fast as one over two.
+    let unsigned = |bytes: &[u8]| bytes.iter().map(|byte| i32::from(*byte)).sum::<i32>();
+    let signed = |bytes: &[u8]| bytes.iter().map(|byte| i32::from(byte.cast_signed())).sum::<i32>();
+    let blanks = unsigned(b"        ");
+    let is = |sum: i32| expected == i64::from(sum + blanks);
+    is(unsigned(block) - unsigned(&block[FIELD])) || is(signed(block) - signed(&block[FIELD]))
 }
 
 /// What stands before the name.

@@ -7,9 +7,9 @@ mod emit;
 #[cfg(test)]
 mod tests;
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 use zerocopy::IntoBytes;
 
 use super::index::format::{self, IMPLICIT, InodeRecord, MARKER_ONLY, NONE, OPAQUE, XattrRecord, low, pair};
@@ -118,7 +118,7 @@ pub struct Tree {
     digests: Vec<[u8; 32]>,
     free_digests: Vec<u32>,
     by_name: HashTable<u32>,
-    hash: RandomState,
+    hash: DefaultHashBuilder,
     has_xattrs: bool,
 }
 
@@ -141,7 +141,7 @@ impl Tree {
             digests: Vec::new(),
             free_digests: Vec::new(),
             by_name: HashTable::new(),
-            hash: RandomState::new(),
+            hash: DefaultHashBuilder::default(),
             has_xattrs: false,
         };
         let root = blank(Kind::Directory, &Attributes::IMPLICIT);
