@@ -1,88 +1,101 @@
 //! A merged tree with its bytes: what is mounted. The tree is made once for a chain of layers and kept in the store.
 
-use std::fmt::Write;
+use std::fs::File;
 use std::sync::Arc;
 
 use super::{Result, merge};
-use crate::layer::contents::Contents;
-use crate::layer::index::{self, Id, Index};
-use crate::layer::{BUDGET, ChunkCache, Layer};
-use crate::oci::Digest;
+use crate::layer::contents;
+use crate::layer::{BUDGET, ChunkCache, Contents, Id, Index, Layer};
+use crate::oci::{ChainId, DiffId, Digest};
 use crate::store::files::{FileCache, Limits};
 use crate::store::{Derived, Store};
 
-/// The layers of an image as one read-only tree.
+/// An image's files, as its layers make them.
 pub struct Lower {
     tree: Index,
     contents: Contents,
+    /// Where the layers are from.
+    store: Option<Store>,
 }
 
 impl Lower {
     /// `contents` has the layers that `tree` was merged from, in the same order.
     pub fn new(tree: Index, contents: Contents) -> Self {
-        Self { tree, contents }
+        Self { tree, contents, store: None }
     }
 
-    /// Merges `layers`, bottom first, unless the store has kept their tree.
+    /// The tree of `layers`, bottom first. It is merged once, kept by the chain of the layers, and mapped from then on.
     pub fn open(store: &Store, layers: Vec<Arc<Layer>>) -> Result<Self> {
-        let key = chain_key(&layers);
-        let tree = match kept(store, &key)? {
+        let tree = match kept(store, &key(&layers))? {
             Some(tree) => tree,
-            None => merged(store, &layers, &key)?,
+            None => merged(store, &layers)?,
         };
-        let files = FileCache::new(store.root().join("plyfs/files"), Limits::default());
+        let files = FileCache::new(store.files_directory(), Limits::default());
         let contents = Contents::new(layers, Arc::new(ChunkCache::new(BUDGET)), Some(files));
-        Ok(Self::new(tree, contents))
+        Ok(Self { store: Some(store.clone()), ..Self::new(tree, contents) })
     }
 
     pub fn tree(&self) -> &Index {
         &self.tree
     }
 
-    pub fn contents(&self) -> &Contents {
-        &self.contents
-    }
-
-    /// Calls `serve` once, with the bytes of a file from `offset` on: `length` of them, or as many as there are.
+    /// Calls `serve` once, with the bytes of the file `id` from `offset` on: `length` of them, or as many as there are.
     pub fn read<R>(&self, id: Id, offset: u64, length: u32, serve: impl FnOnce(&[u8]) -> R) -> Result<R> {
         let content = self.tree.content(id)?;
-        Ok(self.contents.read(self.tree.inode(id).layer(), &content, offset, length, serve)?)
+        let layer = self.tree.inode(id).layer();
+        Ok(self
+            .contents
+            .read(layer, &content, offset, length, serve)
+            .inspect_err(|error| self.retire(error))?)
+    }
+
+    /// The whole file, where it is cached on disk.
+    pub fn file(&self, id: Id) -> Result<Option<Arc<File>>> {
+        Ok(self.contents.file(self.tree.inode(id).layer(), &self.tree.content(id)?))
+    }
+
+    /// Takes what turned out to be wrong out of the store, so that it is fetched or made again.
+    fn retire(&self, error: &contents::Error) {
+        let Some(store) = &self.store else { return };
+        let retired = match error {
+            contents::Error::Corrupt { layer, .. } => store.set_aside(layer),
+            contents::Error::Sidecar { layer, .. } => store.drop_derived(Derived::Sidecar, layer),
+            contents::Error::Index { layer, .. } => store.drop_derived(Derived::Index, layer),
+            contents::Error::Read { .. } | contents::Error::NoLayer(_) => Ok(()),
+        };
+        if let Err(failed) = retired {
+            log::warn!("{failed}");
+        }
     }
 }
 
-/// Names a chain by its layers' blobs: the tree remembers where in them the bytes are.
-fn chain_key(layers: &[Arc<Layer>]) -> Digest {
-    let mut chain = String::from("plyfs tree\n");
-    for layer in layers {
-        // Writing to a string does not fail.
-        let _ = writeln!(chain, "{}", layer.index().key());
-    }
-    Digest::of(chain.as_bytes())
+/// What a merged tree is kept by. It says nothing of compression, as the tree does not.
+fn key(layers: &[Arc<Layer>]) -> Digest {
+    let diff_ids: Vec<DiffId> = layers.iter().map(|layer| layer.index().identity().diff_id).collect();
+    ChainId::of(&diff_ids).map_or_else(|| Digest::of(b""), |chain| chain.0)
 }
 
-/// A tree that is damaged is dropped, and as good as none.
 fn kept(store: &Store, key: &Digest) -> Result<Option<Index>> {
     let Some(file) = store.derived(Derived::Tree, key)? else { return Ok(None) };
     match Index::open(&file, key) {
         Ok(tree) => Ok(Some(tree)),
-        Err(error @ index::Error::Damaged { .. }) => {
+        Err(error) => {
             log::warn!("{error}; it is made again");
             store.drop_derived(Derived::Tree, key)?;
             Ok(None)
         }
-        Err(error) => Err(error.into()),
     }
 }
 
-fn merged(store: &Store, layers: &[Arc<Layer>], key: &Digest) -> Result<Index> {
+fn merged(store: &Store, layers: &[Arc<Layer>]) -> Result<Index> {
+    let key = key(layers);
     let indexes: Vec<&Index> = layers.iter().map(|layer| layer.index()).collect();
-    let bytes = merge(&indexes, *key)?;
-    // A store that cannot be written to costs the next mount a merge, and this one memory.
-    match store.put_derived(Derived::Tree, key, &bytes) {
-        Ok(file) => Ok(Index::open(&file, key)?),
+    let bytes = merge(&indexes, key)?;
+    match store.put_derived(Derived::Tree, &key, &bytes) {
+        Ok(file) => Ok(Index::open(&file, &key)?),
         Err(error) => {
-            log::warn!("keeping the merged tree: {error}");
-            Ok(Index::from_bytes(bytes, key)?)
+            log::warn!("{error}; the merged tree is used from memory");
+            Ok(Index::from_bytes(bytes, &key)?)
         }
     }
 }
