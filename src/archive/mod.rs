@@ -18,6 +18,7 @@ mod source;
 mod unpack;
 mod v1;
 
+pub use decoder::decoder;
 pub use error::{Error, Result};
 pub use location::{Form, InvalidLocation, Location};
 

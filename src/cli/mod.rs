@@ -1,6 +1,7 @@
 //! Commands, one file each; the only home of printing. What is here is the command line as a whole: which commands
 //! there are, what they share, and how the program ends.
 
+mod change;
 mod completion;
 mod context;
 mod doctor;
@@ -9,13 +10,16 @@ mod facts;
 mod filter;
 mod history;
 mod images;
+mod import;
 mod inspect;
+mod load;
 mod logger;
 mod man;
 mod open;
 mod output;
 mod pattern;
 mod platform;
+mod progress;
 mod rmi;
 mod tag;
 mod template;
@@ -53,16 +57,18 @@ struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    Load(load::Arguments),
+    Import(import::Arguments),
     Images(images::Arguments),
     Inspect(inspect::Arguments),
     History(history::Arguments),
     Tag(tag::Arguments),
     Rmi(rmi::Arguments),
-
+    #[command(visible_alias = "unmount")]
+    Umount(umount::Arguments),
     /// The same commands, as docker groups them
     #[command(subcommand, arg_required_else_help = true)]
     Image(ImageCommand),
-    Umount(umount::Arguments),
     Doctor(doctor::Arguments),
     Completion(completion::Arguments),
     Man(man::Arguments),
@@ -70,6 +76,8 @@ enum Command {
 
 #[derive(Subcommand)]
 enum ImageCommand {
+    Load(load::Arguments),
+    Import(import::Arguments),
     #[command(visible_alias = "list")]
     Ls(images::Arguments),
     Inspect(inspect::Arguments),
@@ -77,16 +85,21 @@ enum ImageCommand {
     Tag(tag::Arguments),
     #[command(visible_alias = "remove")]
     Rm(rmi::Arguments),
+    #[command(visible_alias = "unmount")]
+    Umount(umount::Arguments),
 }
 
 impl From<ImageCommand> for Command {
     fn from(command: ImageCommand) -> Self {
         match command {
+            ImageCommand::Load(arguments) => Self::Load(arguments),
+            ImageCommand::Import(arguments) => Self::Import(arguments),
             ImageCommand::Ls(arguments) => Self::Images(arguments),
             ImageCommand::Inspect(arguments) => Self::Inspect(arguments),
             ImageCommand::History(arguments) => Self::History(arguments),
             ImageCommand::Tag(arguments) => Self::Tag(arguments),
             ImageCommand::Rm(arguments) => Self::Rmi(arguments),
+            ImageCommand::Umount(arguments) => Self::Umount(arguments),
         }
     }
 }
@@ -114,15 +127,17 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 
 fn act(context: &Context, command: Command) -> anyhow::Result<()> {
     match command {
+        Command::Load(arguments) => load::run(context, &arguments),
+        Command::Import(arguments) => import::run(context, &arguments),
         Command::Images(arguments) => images::run(context, &arguments),
         Command::Inspect(arguments) => inspect::run(context, &arguments),
         Command::History(arguments) => history::run(context, &arguments),
         Command::Tag(arguments) => tag::run(context, &arguments),
         Command::Rmi(arguments) => rmi::run(context, &arguments),
+        Command::Umount(arguments) => umount::run(context, arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completion(arguments) => completion::run(arguments),
         Command::Man(arguments) => man::run(&arguments),
-        Command::Umount(arguments) => umount::run(context, arguments),
         Command::Image(command) => act(context, command.into()),
     }
 }

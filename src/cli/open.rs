@@ -3,6 +3,7 @@
 use super::context::Context;
 use super::error::{self, hinted};
 use super::facts;
+use crate::archive::{Archive, Location};
 use crate::image::{self, Image, Source, Stored};
 use crate::oci::Platform;
 use crate::store::Store;
@@ -16,12 +17,14 @@ pub struct Opened {
 pub enum From {
     /// By a name, or by its id.
     Store(Stored, image::Found),
+    File(Archive, Location),
 }
 
 impl Opened {
     pub fn source(&self) -> &dyn Source {
         match &self.from {
             From::Store(stored, _) => stored,
+            From::File(archive, _) => archive,
         }
     }
 
@@ -31,12 +34,15 @@ impl Opened {
             From::Store(..) => {
                 self.image.names.first().map_or_else(|| self.image.id().short(), ToString::to_string)
             }
+            From::File(_, location) => location.to_string(),
         }
     }
 
     pub fn repository_digests(&self) -> Vec<String> {
         match &self.from {
             From::Store(_, found) => facts::repository_digests(&self.image.names, &found.entry.descriptor),
+            // A name in a file says nothing of what a registry has by it.
+            From::File(..) => Vec::new(),
         }
     }
 }
@@ -44,7 +50,17 @@ impl Opened {
 /// Finds it. What is worth knowing of the choice is said on stderr.
 pub fn open(context: &Context, wanted: &str, platform: Option<&Platform>) -> anyhow::Result<Opened> {
     let store = context.store()?;
-    in_store(store, wanted, platform)
+    match Location::parse(wanted)? {
+        Some(location) => in_file(store, location, platform),
+        None => in_store(store, wanted, platform),
+    }
+}
+
+fn in_file(store: Store, location: Location, platform: Option<&Platform>) -> anyhow::Result<Opened> {
+    let archive = Archive::open(&store, &location)?;
+    let (image, warnings) = archive.image(location.reference.as_deref(), platform)?;
+    warnings.iter().for_each(|warning| error::warn(warning));
+    Ok(Opened { store, image, from: From::File(archive, location) })
 }
 
 fn in_store(store: Store, wanted: &str, platform: Option<&Platform>) -> anyhow::Result<Opened> {

@@ -32,6 +32,16 @@ impl Progress {
     }
 }
 
+/// A bar for a file that is read through; on a terminal only.
+pub fn reading(total: u64) -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::new(total).with_style(style());
+    bar.set_message("Importing");
+    bar
+}
+
 /// `NO_COLOR` is heeded by indicatif itself.
 fn style() -> ProgressStyle {
     let template = "{prefix}: {msg:10} [{bar:40}] {bytes:>10}/{total_bytes:10} {eta:>4}";

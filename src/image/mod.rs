@@ -2,6 +2,7 @@
 //! kept of them is kept only once it is verified.
 
 mod error;
+mod import;
 mod incoming;
 mod intake;
 mod layers;
@@ -12,6 +13,7 @@ mod source;
 mod stored;
 
 pub use error::{Error, Length};
+pub use import::import;
 pub use layers::layers;
 pub use load::load;
 pub use select::{Selection, Warning, select};

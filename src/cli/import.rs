@@ -1,0 +1,121 @@
+//! `plyfs import`: a tar of a root file system becomes an image of one layer.
+
+use std::fs::File;
+use std::io::{self, Cursor, IsTerminal, Read};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+
+use super::change;
+use super::context::Context;
+use super::output;
+use super::platform::Choice;
+use super::progress;
+use crate::archive;
+use crate::image;
+use crate::layer::Codec;
+use crate::oci::{Config, History, Platform, Reference, RunConfig};
+
+/// Make an image of one layer from a tar
+///
+/// Prints the image's id. The tar may be compressed.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The tar; `-` reads stdin
+    #[arg(value_name = "FILE|-")]
+    file: PathBuf,
+    /// Its name in the store
+    #[arg(value_name = "REPOSITORY[:TAG]")]
+    reference: Option<Reference>,
+    /// A Dockerfile instruction for the image's config, such as `CMD ["sh"]`; can be given several times
+    #[arg(short, long = "change", value_name = "INSTRUCTION")]
+    changes: Vec<String>,
+    /// A note in the image's history
+    #[arg(short, long, value_name = "TEXT")]
+    message: Option<String>,
+    #[command(flatten)]
+    platform: Choice,
+}
+
+pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
+    if let Some(reference) = arguments.reference.as_ref().filter(|reference| reference.digest().is_some()) {
+        anyhow::bail!("an image can't be given a digest for a name: {}", reference.familiar());
+    }
+    let config = config(arguments)?;
+    let step = History {
+        created: config.created.clone(),
+        comment: Some(
+            arguments
+                .message
+                .clone()
+                .unwrap_or_else(|| format!("Imported from {}", arguments.file.display())),
+        ),
+        ..History::default()
+    };
+    let stream = open(arguments)?;
+    let store = context.store()?;
+    let image = image::import(&store, stream, config, step, arguments.reference.as_ref());
+    let image = image.with_context(|| arguments.file.display().to_string())?;
+    Ok(output::line(&image.id().to_string())?)
+}
+
+fn config(arguments: &Arguments) -> anyhow::Result<Config> {
+    let platform = arguments.platform.platform()?.unwrap_or_else(Platform::host);
+    let mut run = RunConfig::default();
+    for instruction in &arguments.changes {
+        change::apply(&mut run, instruction)?;
+    }
+    Ok(Config {
+        architecture: platform.architecture,
+        os: platform.os,
+        variant: platform.variant,
+        created: Some(now()?),
+        comment: arguments.message.clone(),
+        config: Some(run),
+        ..Config::default()
+    })
+}
+
+/// `SOURCE_DATE_EPOCH` lets the same tar give the same image.
+fn now() -> anyhow::Result<String> {
+    match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => {
+            let seconds = text.parse().with_context(|| format!("SOURCE_DATE_EPOCH {text:?}"))?;
+            Ok(jiff::Timestamp::from_second(seconds)?.to_string())
+        }
+        Err(_) => Ok(jiff::Timestamp::now().to_string()),
+    }
+}
+
+/// The layer as it will be kept: what no image may be compressed with is unpacked on the way.
+fn open(arguments: &Arguments) -> anyhow::Result<Box<dyn Read>> {
+    let mut stream: Box<dyn Read> = if arguments.file.as_os_str() == "-" {
+        if io::stdin().is_terminal() {
+            anyhow::bail!("requested import from stdin, but stdin is a terminal");
+        }
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(file(arguments)?)
+    };
+    let mut start = Vec::new();
+    stream.by_ref().take(Codec::MAGIC as u64).read_to_end(&mut start)?;
+    let codec = Codec::detect(&start);
+    let whole = Cursor::new(start).chain(stream);
+    match codec {
+        Codec::Xz | Codec::Bzip2 => Ok(archive::decoder(codec, whole)?),
+        Codec::Plain | Codec::Gzip | Codec::Zstd => Ok(Box::new(whole)),
+    }
+}
+
+fn file(arguments: &Arguments) -> anyhow::Result<impl Read + use<>> {
+    let shown = || arguments.file.display().to_string();
+    if shown().starts_with("http://") || shown().starts_with("https://") {
+        anyhow::bail!("{}: plyfs reads no URL here; pipe it: `curl URL | plyfs import -`", shown());
+    }
+    let file = File::open(&arguments.file).with_context(shown)?;
+    let metadata = file.metadata().with_context(shown)?;
+    if metadata.is_dir() {
+        anyhow::bail!("{}: is a directory; make a tar of it: `tar -cC DIR . | plyfs import -`", shown());
+    }
+    Ok(progress::reading(metadata.len()).wrap_read(file))
+}
