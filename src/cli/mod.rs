@@ -1,9 +1,12 @@
 //! Commands, one file each; the only home of printing. What is here is the command line as a whole: which commands
 //! there are, what they share, and how the program ends.
 
+mod attributes;
+mod cat;
 mod change;
 mod completion;
 mod context;
+mod cp;
 mod doctor;
 mod error;
 mod facts;
@@ -11,21 +14,27 @@ mod filter;
 mod history;
 mod images;
 mod import;
+mod inside;
 mod inspect;
 mod load;
 mod logger;
+mod ls;
 mod man;
+mod mount;
 mod open;
 mod output;
 mod pattern;
+mod place;
 mod platform;
 mod progress;
 mod rmi;
 mod tag;
 mod template;
 mod time;
+mod tree;
 mod umount;
 mod units;
+mod walk;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,8 +73,13 @@ enum Command {
     History(history::Arguments),
     Tag(tag::Arguments),
     Rmi(rmi::Arguments),
+    Mount(mount::Arguments),
     #[command(visible_alias = "unmount")]
     Umount(umount::Arguments),
+    Ls(ls::Arguments),
+    Cat(cat::Arguments),
+    Cp(cp::Arguments),
+    Tree(tree::Arguments),
     /// The same commands, as docker groups them
     #[command(subcommand, arg_required_else_help = true)]
     Image(ImageCommand),
@@ -85,6 +99,7 @@ enum ImageCommand {
     Tag(tag::Arguments),
     #[command(visible_alias = "remove")]
     Rm(rmi::Arguments),
+    Mount(mount::Arguments),
     #[command(visible_alias = "unmount")]
     Umount(umount::Arguments),
 }
@@ -99,6 +114,7 @@ impl From<ImageCommand> for Command {
             ImageCommand::History(arguments) => Self::History(arguments),
             ImageCommand::Tag(arguments) => Self::Tag(arguments),
             ImageCommand::Rm(arguments) => Self::Rmi(arguments),
+            ImageCommand::Mount(arguments) => Self::Mount(arguments),
             ImageCommand::Umount(arguments) => Self::Umount(arguments),
         }
     }
@@ -134,7 +150,12 @@ fn act(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::History(arguments) => history::run(context, &arguments),
         Command::Tag(arguments) => tag::run(context, &arguments),
         Command::Rmi(arguments) => rmi::run(context, &arguments),
+        Command::Mount(arguments) => mount::run(context, &arguments),
         Command::Umount(arguments) => umount::run(context, arguments),
+        Command::Ls(arguments) => ls::run(context, &arguments),
+        Command::Cat(arguments) => cat::run(context, &arguments),
+        Command::Cp(arguments) => cp::run(context, &arguments),
+        Command::Tree(arguments) => tree::run(context, &arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completion(arguments) => completion::run(arguments),
         Command::Man(arguments) => man::run(&arguments),

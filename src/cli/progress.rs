@@ -21,13 +21,23 @@ pub enum Progress {
 }
 
 impl Progress {
+    /// For a command whose work this is.
     pub fn new(quiet: bool) -> Self {
         if quiet {
-            Self::Quiet
-        } else if std::io::stderr().is_terminal() {
+            return Self::Quiet;
+        }
+        match Self::passing() {
+            Self::Quiet => Self::Lines(Mutex::default()),
+            bars => bars,
+        }
+    }
+
+    /// For work that another command finds it has to do first: a person sees why it takes a while, a script nothing.
+    pub fn passing() -> Self {
+        if std::io::stderr().is_terminal() {
             Self::Bars { all: MultiProgress::new(), layers: Mutex::default() }
         } else {
-            Self::Lines(Mutex::default())
+            Self::Quiet
         }
     }
 }
