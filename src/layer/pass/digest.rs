@@ -1,4 +1,4 @@
-//! The digesting side of a pass: everything that is to be known of the bytes, on a thread of its own.
+//! The digesting side of a pass: everything that is to be known of the bytes, on threads of its own.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::Receiver;
@@ -6,14 +6,12 @@ use std::sync::mpsc::Receiver;
 use super::Error;
 use super::feed::{Filled, KEPT_INPUTS, Message, Start};
 use crate::layer::window::{self, Finder, Place, Used};
-use crate::layer::{CHUNK, Checkpoint, Codec, Seek};
+use crate::layer::{CHUNK, Checkpoint, Seek};
 use crate::oci::{DiffId, Digest, Hasher};
 use crate::sys::zlib::WINDOW;
 
 /// What is known of a stream when all of it has passed.
 pub(super) struct Summed {
-    pub digest: Digest,
-    pub size: u64,
     pub diff_id: DiffId,
     pub uncompressed: u64,
     pub seek: Seek,
@@ -21,26 +19,33 @@ pub(super) struct Summed {
 
 /// Digests what the decoding side sends, and gives each uncompressed byte to `take`.
 pub(super) fn digest(
-    codec: Codec,
     messages: &Receiver<Message>,
     take: &mut impl FnMut(&[u8]) -> Result<(), Error>,
 ) -> Result<Summed, Error> {
     let mut sums = Sums::new()?;
     for message in messages {
         match message {
-            Message::Input { at, bytes } => sums.input(at, bytes),
+            Message::Input { at, bytes } => sums.marks.input(at, bytes),
             Message::Output { at, bytes, starts } => {
                 take(&bytes)?;
                 sums.output(at, bytes, starts);
             }
         }
     }
-    Ok(sums.finish(codec))
+    Ok(sums.finish())
+}
+
+/// The digest and the length of a stream.
+pub(super) fn hash(pieces: &Receiver<Filled>) -> (Digest, u64) {
+    let (mut hasher, mut length) = (Hasher::default(), 0);
+    for bytes in pieces {
+        hasher.update(&bytes);
+        length += bytes.len() as u64;
+    }
+    (hasher.finish(), length)
 }
 
 struct Sums {
-    blob: Hasher,
-    size: u64,
     diff: Hasher,
     uncompressed: u64,
     seek: Seek,
@@ -49,20 +54,7 @@ struct Sums {
 
 impl Sums {
     fn new() -> Result<Self, Error> {
-        Ok(Self {
-            blob: Hasher::default(),
-            size: 0,
-            diff: Hasher::default(),
-            uncompressed: 0,
-            seek: Seek::default(),
-            marks: Marks::new()?,
-        })
-    }
-
-    fn input(&mut self, at: u64, bytes: Filled) {
-        self.blob.update(&bytes);
-        self.size += bytes.len() as u64;
-        self.marks.input(at, bytes);
+        Ok(Self { diff: Hasher::default(), uncompressed: 0, seek: Seek::default(), marks: Marks::new()? })
     }
 
     fn output(&mut self, at: u64, bytes: Filled, starts: Vec<Start>) {
@@ -72,14 +64,10 @@ impl Sums {
         self.marks.output(Piece { at, bytes }, starts, &mut self.seek);
     }
 
-    fn finish(mut self, codec: Codec) -> Summed {
+    fn finish(mut self) -> Summed {
         self.marks.resolve(&mut self.seek);
-        let diff = self.diff.finish();
-        let (digest, size) = match codec {
-            Codec::Plain => (diff, self.uncompressed),
-            _ => (self.blob.finish(), self.size),
-        };
-        Summed { digest, size, diff_id: DiffId(diff), uncompressed: self.uncompressed, seek: self.seek }
+        let diff_id = DiffId(self.diff.finish());
+        Summed { diff_id, uncompressed: self.uncompressed, seek: self.seek }
     }
 }
 

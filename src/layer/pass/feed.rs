@@ -95,13 +95,15 @@ pub(super) struct Input<R> {
     is_sent: bool,
     ring: Ring,
     sender: SyncSender<Message>,
+    to_hash: SyncSender<Filled>,
 }
 
 impl<R: Read> Input<R> {
-    pub fn new(source: R, sender: SyncSender<Message>) -> io::Result<Self> {
+    /// `sender` is told of the stream's bytes, and `to_hash` is given them, unless the stream is plain.
+    pub fn new(source: R, sender: SyncSender<Message>, to_hash: SyncSender<Filled>) -> io::Result<Self> {
         let current = Filled { buffer: Arc::new(Vec::new()), length: 0 };
-        let mut input =
-            Self { source, current, used: 0, at: 0, is_sent: false, ring: Ring::default(), sender };
+        let ring = Ring::default();
+        let mut input = Self { source, current, used: 0, at: 0, is_sent: false, ring, sender, to_hash };
         input.refill()?;
         Ok(input)
     }
@@ -147,7 +149,8 @@ impl<R: Read> Input<R> {
     fn send(&mut self) -> io::Result<()> {
         self.is_sent = true;
         let message = Message::Input { at: self.at, bytes: self.current.clone() };
-        self.sender.send(message).map_err(|_| io::Error::other(Stopped))
+        self.sender.send(message).map_err(|_| io::Error::other(Stopped))?;
+        self.to_hash.send(self.current.clone()).map_err(|_| io::Error::other(Stopped))
     }
 }
 

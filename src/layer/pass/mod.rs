@@ -1,6 +1,6 @@
 //! One pass over a layer as it comes in gives everything that is to be known of it: its digests, its index, and the
-//! places where decoding can start. Decoding runs on the caller's thread and digesting on a second one; memory is
-//! bounded whatever the layer holds.
+//! places where decoding can start. Decoding runs on the caller's thread, the blob's sha256 on another and all other
+//! digests on a third; memory is bounded whatever the layer holds.
 
 mod copy;
 mod decode;
@@ -20,6 +20,7 @@ use self::copy::{Copying, Extent};
 use self::digest::Summed;
 use self::feed::{Input, Output, QUEUE};
 use super::{Codec, Identity, scan};
+use crate::oci::Digest;
 
 pub(super) use self::decode::zstd_decoder;
 
@@ -94,19 +95,29 @@ fn stream(
     mut take: impl FnMut(&[u8]) -> Result<(), Error> + Send,
 ) -> Result<Streamed, Error> {
     let (sender, receiver) = sync_channel(QUEUE);
-    let input = Input::new(input, sender.clone()).map_err(Error::Read)?;
+    let (to_hash, compressed) = sync_channel(QUEUE);
+    let input = Input::new(input, sender.clone(), to_hash).map_err(Error::Read)?;
     let codec = Codec::detect(input.start());
     thread::scope(|scope| {
         let extent = extent(codec, pass.sidecar);
-        let digests = scope.spawn(move || digest::digest(codec, &receiver, &mut take));
+        let digests = scope.spawn(move || digest::digest(&receiver, &mut take));
+        let blob = scope.spawn(move || digest::hash(&compressed));
         let output = Output::new(sender, Copying::new(extent, scope, pass.spool));
         let decoded = run(codec, input, output);
-        let summed = joined(digests);
-        let (summed, sidecar) = first_reason(summed, decoded)?;
-        let Summed { digest, size, diff_id, uncompressed, .. } = summed;
-        let identity = Identity { digest, size, diff_id, uncompressed, codec };
+        let (summed, sidecar) = first_reason(joined(digests), decoded)?;
+        let identity = identity(codec, joined(blob), &summed);
         Ok(Streamed { identity, summed, sidecar })
     })
+}
+
+/// A plain stream's blob is what comes out of it.
+fn identity(codec: Codec, blob: (Digest, u64), summed: &Summed) -> Identity {
+    let Summed { diff_id, uncompressed, .. } = *summed;
+    let (digest, size) = match codec {
+        Codec::Plain => (diff_id.0, uncompressed),
+        _ => blob,
+    };
+    Identity { digest, size, diff_id, uncompressed, codec }
 }
 
 fn extent(codec: Codec, policy: SidecarPolicy) -> Extent {
