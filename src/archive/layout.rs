@@ -10,6 +10,8 @@ use crate::oci::{Descriptor, Digest, Reference, media};
 
 const INDEX: &str = "index.json";
 const MANIFEST: &str = "manifest.json";
+/// PATH_MAX.
+const LONGEST_LINK: u64 = 4096;
 
 /// What is listed at the top.
 pub struct Layout {
@@ -76,12 +78,21 @@ impl Layout {
 
     /// The file that should be the blob of this digest.
     pub fn find(&self, files: &Files, digest: &Digest) -> Result<Option<Found>> {
-        self.names_of(digest).iter().find_map(|name| files.find(name).transpose()).transpose()
+        match self.names_of(digest).iter().find_map(|name| files.find(name).transpose()).transpose()? {
+            Some(found) => match linked_name(files, &found, digest)? {
+                Some(name) => files.find(&name),
+                None => Ok(Some(found)),
+            },
+            None => Ok(None),
+        }
     }
 
     /// A small blob; not verified.
     pub fn document(&self, files: &Files, digest: &Digest) -> Result<Option<Vec<u8>>> {
-        self.names_of(digest).iter().find_map(|name| files.document(name).transpose()).transpose()
+        match self.find(files, digest)? {
+            Some(found) => files.document(&found.name),
+            None => Ok(None),
+        }
     }
 
     fn names_of(&self, digest: &Digest) -> Vec<String> {
@@ -96,6 +107,30 @@ impl Layout {
     pub fn named(&self, wanted: &str) -> Vec<Descriptor> {
         self.entries.iter().filter(|entry| is_named(entry, wanted)).cloned().collect()
     }
+}
+
+/// A layout whose blobs are symlinks, and that git checked out where it makes none, has their targets as text. Such a
+/// file is read as the symlink it was.
+fn linked_name(files: &Files, found: &Found, digest: &Digest) -> Result<Option<String>> {
+    if found.range.size > LONGEST_LINK {
+        return Ok(None);
+    }
+    let text = files.document(&found.name)?.unwrap_or_default();
+    let target = std::str::from_utf8(&text).ok().filter(|target| target.starts_with("../"));
+    Ok(target.filter(|_| Digest::of(&text) != *digest).and_then(|target| beside(&found.name, target)))
+}
+
+/// The name that `target` has, seen from the directory of `name`; `None` outside of the archive.
+fn beside(name: &str, target: &str) -> Option<String> {
+    let mut parts: Vec<&str> = name.split('/').collect();
+    parts.pop();
+    for part in target.split('/').filter(|part| !matches!(*part, "" | ".")) {
+        match part {
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
 }
 
 pub fn blob_name(digest: &Digest) -> String {

@@ -139,6 +139,25 @@ fn blobs_may_be_links_inside_the_layout_and_never_out_of_it() {
 }
 
 #[test]
+fn links_that_git_checked_out_as_text_are_links() {
+    let place = place();
+    let mut layout = Layout::default();
+    let image = layout.image("a");
+    let layout = layout.list(&image, named("v1"));
+    let path = layout.directory(&place, "x");
+    let blob = format!("x/blobs/sha256/{}", Digest::of(&layer("a")).hex());
+    place.write("x/rootfs.tar", &layer("a"));
+    place.write("outside.tar", &layer("a"));
+
+    place.write(&blob, b"../../rootfs.tar");
+    let archive = place.open(&path).unwrap();
+    let (read, _) = archive.image(None, None).unwrap();
+    assert_eq!(bytes_of(&archive, &read), [layer("a")]);
+    place.write(&blob, b"../../../outside.tar");
+    assert_eq!(bytes_of(&archive, &read), [b"../../../outside.tar"]);
+}
+
+#[test]
 fn a_document_that_is_not_what_its_digest_says_is_refused() {
     let place = place();
     let mut layout = Layout::default();

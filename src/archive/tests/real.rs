@@ -15,23 +15,6 @@ fn rows(folder: &Path) -> Vec<Row> {
     lines.map(|cells| names.iter().cloned().zip(cells).collect()).collect()
 }
 
-/// A layout whose blobs are symlinks, where the folder came through something that keeps none: a link is then a file
-/// with the target as its text.
-fn with_links(layout: &Path, copy: &Path) {
-    std::fs::create_dir_all(copy.join("blobs/sha256")).unwrap();
-    for entry in std::fs::read_dir(layout).unwrap().map(Result::unwrap) {
-        if entry.file_type().unwrap().is_file() {
-            std::fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
-        }
-    }
-    for entry in std::fs::read_dir(layout.join("blobs/sha256")).unwrap().map(Result::unwrap) {
-        let link = copy.join("blobs/sha256").join(entry.file_name());
-        let target = std::fs::read_link(entry.path())
-            .unwrap_or_else(|_| std::fs::read_to_string(entry.path()).unwrap().into());
-        std::os::unix::fs::symlink(target, link).unwrap();
-    }
-}
-
 /// What the table says and what is read, in the same words; only what the table says is compared.
 fn outcome(store: &Store, folder: &Path, row: &Row) -> String {
     let select: Vec<&str> = row["select"].split(' ').collect();
@@ -41,12 +24,7 @@ fn outcome(store: &Store, folder: &Path, row: &Row) -> String {
         ["--platform", platform] => (None, Some(platform.parse::<Platform>().unwrap())),
         _ => (None, None),
     };
-    let mut path = folder.join(&row["name"]);
-    let copy = tempfile::tempdir().unwrap();
-    if row["features"].contains("blob files are symlinks") {
-        with_links(&path, copy.path());
-        path = copy.path().to_owned();
-    }
+    let path = folder.join(&row["name"]);
     let location = Location { form: Form::Any, path, reference: None };
     let opened = Archive::open(store, &location);
     let read = opened.and_then(|archive| {
