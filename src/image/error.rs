@@ -26,7 +26,7 @@ pub enum Error {
     #[error("no image")]
     NoImage,
     #[error("no image for platform {wanted}; there is {}", list(available))]
-    NoPlatform { wanted: Platform, available: Vec<Platform> },
+    NoPlatform { wanted: Box<Platform>, available: Vec<Platform> },
     #[error("index {0} is nested too deeply")]
     TooDeep(Digest),
     #[error("index {0} leads to more indexes than are followed")]

@@ -36,6 +36,7 @@ impl Intake<'_> {
         let digest = &layer.descriptor.digest;
         let blob = self.place(layer)?;
         if let Some(opened) = self.reopen(layer, blob.clone())? {
+            self.check_in_place(layer, blob.as_ref())?;
             return Ok(opened);
         }
         let policy = match blob {
@@ -44,6 +45,9 @@ impl Intake<'_> {
             None => SidecarPolicy::Always,
         };
         let index = self.make_index(self.source, layer, policy, None)?;
+        if let Some(blob) = &blob {
+            self.remember_in_place(layer, blob);
+        }
         Ok(Layer::open(index, blob, self.store.derived(Derived::Sidecar, digest)?)?)
     }
 

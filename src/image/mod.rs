@@ -3,6 +3,7 @@
 
 mod error;
 mod import;
+mod in_place;
 mod incoming;
 mod intake;
 mod layers;

@@ -46,7 +46,7 @@ pub fn select(source: &dyn Source, root: &[Descriptor], platform: Option<&Platfo
     };
     let Ranked { matching, others } = rank(std::mem::take(&mut walk.candidates), wanted, strictness);
 
-    if let Some(image) = walk.first_there(&matching)? {
+    if let Some((image, _)) = walk.first_there(&matching)? {
         return Ok(Selection { image, warning: None });
     }
     // What could not be read may be what was meant: its fault is told before another platform is taken for it.
@@ -55,11 +55,11 @@ pub fn select(source: &dyn Source, root: &[Descriptor], platform: Option<&Platfo
     }
     if platform.is_some() && !others.is_empty() {
         let available = others.into_iter().filter_map(|other| other.platform).collect();
-        return Err(Error::NoPlatform { wanted: wanted.clone(), available });
+        return Err(Error::NoPlatform { wanted: Box::new(wanted.clone()), available });
     }
     match walk.first_there(&others)? {
-        Some(image) => {
-            let chosen = image.platform().unwrap_or_default();
+        Some((image, platform)) => {
+            let chosen = platform.unwrap_or_default();
             Ok(Selection { image, warning: Some(Warning::OtherPlatform { host, chosen }) })
         }
         None => Err(walk.passed_over.unwrap_or(Error::NoImage)),
@@ -154,10 +154,11 @@ impl<'a> Walk<'a> {
         place.get_or_insert(error);
     }
 
-    fn first_there(&mut self, candidates: &[Candidate]) -> Result<Option<Image>> {
+    /// The first that can be read, and what it is said to be for: the config may say otherwise.
+    fn first_there(&mut self, candidates: &[Candidate]) -> Result<Option<(Image, Option<Platform>)>> {
         for candidate in candidates {
             match read(self.source, &candidate.descriptor) {
-                Ok(image) => return Ok(Some(image)),
+                Ok(image) => return Ok(Some((image, candidate.platform.clone()))),
                 Err(error) if error.is_absence() => self.note(error),
                 Err(error) => return Err(error),
             }

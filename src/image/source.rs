@@ -16,6 +16,11 @@ pub trait Source: Sync {
 
     /// Where the layer's bytes can be read in place; `None` where they come only as a stream.
     fn place(&self, descriptor: &Descriptor) -> Result<Option<Blob>>;
+
+    /// Whether what is at a [`Self::place`] was verified before it came there.
+    fn is_verified(&self) -> bool {
+        false
+    }
 }
 
 /// The bytes of a document, if they are what the descriptor names.

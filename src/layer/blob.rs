@@ -19,6 +19,11 @@ impl Blob {
         Self { file, offset, size }
     }
 
+    /// The file, and where in it the range starts.
+    pub fn place(&self) -> (&File, u64) {
+        (&self.file, self.offset)
+    }
+
     pub fn size(&self) -> u64 {
         self.size
     }

@@ -170,6 +170,8 @@ impl Kind for Config {
 }
 
 /// What a manifest blob turns out to be.
+// One lives at a time, and not for long.
+#[allow(clippy::large_enum_variant)]
 #[derive(Clone, Debug)]
 pub enum Document {
     Manifest(Raw<Manifest>),

@@ -18,7 +18,7 @@ fn tarball(name: &str, content: &[u8]) -> Vec<u8> {
 
 /// An image of zstd layers in memory, and which of them were read.
 pub(super) struct Shop {
-    memory: Memory,
+    pub(super) memory: Memory,
     read: Mutex<Vec<Digest>>,
 }
 
@@ -236,7 +236,10 @@ fn an_absent_layer_is_named_and_a_foreign_one_with_where_it_is() {
     let mut foreign = shop.layer("two");
     foreign.descriptor.media_type = media::DOCKER_LAYER_FOREIGN.to_owned();
     foreign.descriptor.urls = vec!["https://example.com/layer".to_owned()];
-    let (own, away) = (shop.image(&[sound.clone()], &["a"]), shop.image(&[foreign.clone()], &["b"]));
+    let (own, away) = (
+        shop.image(std::slice::from_ref(&sound), &["a"]),
+        shop.image(std::slice::from_ref(&foreign), &["b"]),
+    );
     shop.memory.0.remove(&sound.descriptor.digest);
     shop.memory.0.remove(&foreign.descriptor.digest);
     assert_eq!(refusal(&shop, &own), format!("blob {} is missing", sound.descriptor.digest));

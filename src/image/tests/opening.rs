@@ -78,6 +78,56 @@ fn an_image_of_the_store_is_opened_without_being_read_through() {
     assert_eq!(listing(&layers(&store, &stored, &found, &()).unwrap()), LISTING);
 }
 
+/// The shop with its layers in files.
+struct Files<'a> {
+    shop: &'a Shop,
+    directory: &'a std::path::Path,
+}
+
+impl Source for Files<'_> {
+    fn document(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        self.shop.document(descriptor)
+    }
+
+    fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>> {
+        self.shop.blob(descriptor)?;
+        Ok(Box::new(self.place(descriptor)?.unwrap().reader()))
+    }
+
+    fn place(&self, descriptor: &Descriptor) -> Result<Option<Blob>> {
+        let file =
+            std::fs::File::open(self.directory.join(descriptor.digest.hex())).map_err(Error::source)?;
+        let size = file.metadata().map_err(Error::source)?.len();
+        Ok(Some(Blob::new(Arc::new(file), 0, size)))
+    }
+}
+
+#[test]
+fn a_place_is_read_through_before_it_is_trusted_even_if_the_layer_is_known() {
+    let mut shop = Shop::new();
+    let (image, digests) = image(&mut shop);
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(digests[0].hex());
+    for digest in &digests {
+        std::fs::write(directory.path().join(digest.hex()), &shop.memory.0[digest]).unwrap();
+    }
+    let files = Files { shop: &shop, directory: directory.path() };
+    let (_directory, store) = empty_store();
+    load(&store, &shop, &image, &()).unwrap();
+    shop.read();
+    for _ in 0..2 {
+        assert_eq!(listing(&layers(&store, &files, &image, &()).unwrap()), LISTING);
+    }
+    assert_eq!(shop.read(), []);
+    let mut changed = shop.memory.0[&digests[0]].clone();
+    let last = changed.len() - 1;
+    changed[last] ^= 1;
+    let found = Digest::of(&changed);
+    std::fs::write(&path, changed).unwrap();
+    let error = layers(&store, &files, &image, &()).err().unwrap().to_string();
+    assert_eq!(error, format!("blob {} is corrupt: its digest is {found}", digests[0]));
+}
+
 #[test]
 fn a_blob_that_was_cut_is_refused_before_it_is_opened() {
     let mut shop = Shop::new();
