@@ -41,16 +41,6 @@ impl Told {
     pub const FAILED: Self = Self(FAILED);
 }
 
-pub trait Hint<T> {
-    fn hint(self, hint: impl Into<String>) -> anyhow::Result<T>;
-}
-
-impl<T, E: Into<anyhow::Error>> Hint<T> for Result<T, E> {
-    fn hint(self, hint: impl Into<String>) -> anyhow::Result<T> {
-        self.map_err(|error| hinted(error, hint))
-    }
-}
-
 /// The error, with what the user can do about it.
 pub fn hinted(error: impl Into<anyhow::Error>, hint: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Hinted { error: error.into(), hint: hint.into() })
@@ -126,8 +116,6 @@ pub fn report_usage(error: &clap::Error) -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use anyhow::Context;
-
     use super::*;
 
     #[test]
@@ -139,8 +127,7 @@ mod tests {
 
     #[test]
     fn a_hint_does_not_change_the_message() {
-        let failed: Result<(), _> = Err(io::Error::other("no such image"));
-        let error = failed.hint("run it").context("mounting x").unwrap_err();
+        let error = hinted(io::Error::other("no such image"), "run it").context("mounting x");
         assert_eq!(chain(&error), "mounting x: no such image");
         assert_eq!(status(&error), FAILED);
     }

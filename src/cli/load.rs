@@ -25,7 +25,7 @@ pub struct Arguments {
     /// The archive, or `docker-archive:PATH`, `oci:PATH` and so on; without it stdin is read
     #[arg(short, long, value_name = "FILE")]
     input: Option<String>,
-    /// No progress, and no word on what was loaded but errors
+    /// No progress, only what was loaded
     #[arg(short, long)]
     quiet: bool,
     /// Of an image for several platforms, this one: os/arch[/variant]; can be given several times

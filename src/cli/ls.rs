@@ -97,6 +97,7 @@ impl Lister {
         let id = find(tree, &place.path, last)?;
         if tree.inode(id).kind() != Kind::Directory {
             let item = Item { name: place.path.clone(), path: place.path.clone(), id };
+            self.any = true;
             return self.items(tree, &[item]);
         }
         let mut todo = vec![(place.path.clone(), id)];
