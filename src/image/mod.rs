@@ -76,7 +76,7 @@ impl Image {
     }
 }
 
-/// Reads the image whose manifest `descriptor` names. An index is refused: [`select`] chooses from one.
+/// Reads the image whose manifest `descriptor` names. An index is refused: [`select()`] chooses from one.
 pub fn read(source: &dyn Source, descriptor: &Descriptor) -> Result<Image> {
     let invalid = |digest| move |source| Error::Invalid { digest, source };
     let bytes = source.document(descriptor)?;

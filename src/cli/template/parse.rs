@@ -36,7 +36,7 @@ enum Token {
 }
 
 /// How a list of nodes ended.
-enum End {
+enum Stop {
     Input,
     End,
     Else(Vec<Token>),
@@ -50,9 +50,9 @@ struct Parser {
 pub fn parse(text: &str) -> Result<Vec<Node>> {
     let mut parser = Parser { pieces: pieces(text)?.into_iter(), depth: 0 };
     match parser.nodes()? {
-        (nodes, End::Input) => Ok(nodes),
-        (_, End::End) => Err("unexpected {{end}}".to_owned()),
-        (_, End::Else(_)) => Err("unexpected {{else}}".to_owned()),
+        (nodes, Stop::Input) => Ok(nodes),
+        (_, Stop::End) => Err("unexpected {{end}}".to_owned()),
+        (_, Stop::Else(_)) => Err("unexpected {{else}}".to_owned()),
     }
 }
 
@@ -202,7 +202,7 @@ fn raw(text: &str) -> Result<(Token, usize)> {
 }
 
 impl Parser {
-    fn nodes(&mut self) -> Result<(Vec<Node>, End)> {
+    fn nodes(&mut self) -> Result<(Vec<Node>, Stop)> {
         self.depth += 1;
         if self.depth > DEEPEST {
             return Err(format!("nested deeper than {DEEPEST}"));
@@ -210,7 +210,7 @@ impl Parser {
         let mut nodes = Vec::new();
         let end = loop {
             match self.pieces.next() {
-                None => break End::Input,
+                None => break Stop::Input,
                 Some(Piece::Text(text)) => nodes.push(Node::Text(text)),
                 Some(Piece::Action(tokens)) => match self.action(tokens)? {
                     Ok(node) => nodes.push(node),
@@ -222,7 +222,7 @@ impl Parser {
         Ok((nodes, end))
     }
 
-    fn action(&mut self, tokens: Vec<Token>) -> Result<std::result::Result<Node, End>> {
+    fn action(&mut self, tokens: Vec<Token>) -> Result<std::result::Result<Node, Stop>> {
         let Some(Token::Word(keyword)) = tokens.first() else {
             return Ok(Ok(Node::Action(pipeline(tokens)?)));
         };
@@ -231,8 +231,8 @@ impl Parser {
             "if" => Ok(Node::If(self.branch(rest())?)),
             "with" => Ok(Node::With(self.branch(rest())?)),
             "range" => Ok(Node::Range(self.branch(rest())?)),
-            "end" => Err(End::End),
-            "else" => Err(End::Else(rest())),
+            "end" => Err(Stop::End),
+            "else" => Err(Stop::Else(rest())),
             "break" | "continue" | "define" | "template" | "block" => {
                 return Err(format!("{{{{{keyword}}}}} is not supported"));
             }
@@ -244,13 +244,13 @@ impl Parser {
         let condition = pipeline(condition)?;
         let (then, end) = self.nodes()?;
         let otherwise = match end {
-            End::End => Vec::new(),
-            End::Input => return Err("unexpected end of the template: {{end}} is missing".to_owned()),
-            End::Else(tokens) if tokens.is_empty() => match self.nodes()? {
-                (nodes, End::End) => nodes,
+            Stop::End => Vec::new(),
+            Stop::Input => return Err("unexpected end of the template: {{end}} is missing".to_owned()),
+            Stop::Else(tokens) if tokens.is_empty() => match self.nodes()? {
+                (nodes, Stop::End) => nodes,
                 _ => return Err("expected {{end}} after {{else}}".to_owned()),
             },
-            End::Else(tokens) => self.else_branch(tokens)?,
+            Stop::Else(tokens) => self.else_branch(tokens)?,
         };
         Ok(Branch { condition, then, otherwise })
     }
