@@ -26,7 +26,10 @@ use sha2::{Digest, Sha256};
 pub struct Fixture {
     names: Vec<String>,
     created: String,
-    run: Map<String, Value>,
+    env: Vec<String>,
+    entrypoint: Vec<String>,
+    cmd: Vec<String>,
+    labels: Map<String, Value>,
     layers: Vec<Layer>,
 }
 
@@ -81,27 +84,17 @@ impl Fixture {
         match word {
             "name" => self.names.push(rest.to_owned()),
             "created" => self.created = rest.to_owned(),
-            "env" => self.list("Env").push(rest.into()),
-            "entrypoint" | "cmd" => {
-                let key = if word == "cmd" { "Cmd" } else { "Entrypoint" };
-                self.list(key).extend(rest.split_whitespace().map(Value::from));
-            }
+            "env" => self.env.push(rest.to_owned()),
+            "entrypoint" => self.entrypoint.extend(rest.split_whitespace().map(str::to_owned)),
+            "cmd" => self.cmd.extend(rest.split_whitespace().map(str::to_owned)),
             "label" => {
                 let (key, value) = rest.split_once('=').ok_or("no =")?;
-                let labels = self.run.entry("Labels").or_insert_with(|| json!({}));
-                labels[key] = value.into();
+                self.labels.insert(key.to_owned(), value.into());
             }
             "layer" => self.layers.push(Layer::new(rest)?),
             _ => self.layers.last_mut().ok_or("no layer yet")?.entry(word, rest)?,
         }
         Ok(())
-    }
-
-    fn list(&mut self, key: &str) -> &mut Vec<Value> {
-        match self.run.entry(key).or_insert_with(|| json!([])) {
-            Value::Array(list) => list,
-            other => panic!("{key} is {other}"),
-        }
     }
 
     fn config(&self, layers: &[Packed]) -> Blob {
@@ -110,9 +103,26 @@ impl Fixture {
             .collect();
         let diff_ids: Vec<&String> = layers.iter().map(|layer| &layer.diff_id).collect();
         Blob::of_json(&json!({
-            "created": self.created, "architecture": "amd64", "os": "linux", "config": self.run,
+            "created": self.created, "architecture": "amd64", "os": "linux", "config": self.run(),
             "rootfs": {"type": "layers", "diff_ids": diff_ids}, "history": history,
         }))
+    }
+
+    /// How it is run, of which only what the text says is there.
+    fn run(&self) -> Value {
+        let fields = [
+            ("Env", json!(self.env)),
+            ("Labels", Value::Object(self.labels.clone())),
+            ("Entrypoint", json!(self.entrypoint)),
+            ("Cmd", json!(self.cmd)),
+        ];
+        let says = |value: &Value| match value {
+            Value::Array(words) => !words.is_empty(),
+            Value::Object(pairs) => !pairs.is_empty(),
+            _ => true,
+        };
+        let said = fields.into_iter().filter(|(_, value)| says(value));
+        Value::Object(said.map(|(key, value)| (key.to_owned(), value)).collect())
     }
 
     /// What `docker save` writes.
