@@ -289,7 +289,8 @@ fn body() -> impl Strategy<Value = Body> {
 }
 
 /// Drops what makes unpacking depend on the order of a layer's entries, as a layer is a tree to plyfs: names below
-/// anything but a directory of the same layer, and ways through lower symlinks in a layer that makes symlinks.
+/// anything but a directory of the same layer, ways through lower symlinks in a layer that makes symlinks, and
+/// directories described at such ways, which may be described at their own path too.
 fn a_tree(entries: Vec<(String, Body)>) -> BTreeMap<String, Body> {
     let mut layer: BTreeMap<String, Body> = entries.into_iter().collect();
     let makes_symlinks = layer.values().any(|body| matches!(body, Body::Symlink(_)));
@@ -298,7 +299,12 @@ fn a_tree(entries: Vec<(String, Body)>) -> BTreeMap<String, Body> {
         None if parent.ends_with(['l', 'm']) => !makes_symlinks,
         body => matches!(body, None | Some(Body::Directory | Body::Opaque | Body::Whiteout)),
     };
-    layer.retain(|path, _| path.match_indices('/').all(|(end, _)| leads_through(&path[..end])));
+    let parents = |path: &str| path.match_indices('/').map(|(end, _)| end).collect::<Vec<_>>();
+    layer.retain(|path, body| {
+        let parents = parents(path);
+        let leads = parents.iter().any(|end| path[..*end].ends_with(['l', 'm']));
+        parents.iter().all(|end| leads_through(&path[..*end])) && !(leads && *body == Body::Directory)
+    });
     layer
 }
 
