@@ -49,6 +49,12 @@ impl Lower {
             .inspect_err(|error| self.retire(error))?)
     }
 
+    /// Whether [`Lower::read`] would not have to wait for decompression.
+    pub fn is_at_hand(&self, id: Id, offset: u64, length: u32) -> bool {
+        let layer = self.tree.inode(id).layer();
+        self.tree.content(id).is_ok_and(|content| self.contents.is_at_hand(layer, &content, offset, length))
+    }
+
     /// The whole file, where it is cached on disk.
     pub fn file(&self, id: Id) -> Result<Option<Arc<File>>> {
         Ok(self.contents.file(self.tree.inode(id).layer(), &self.tree.content(id)?))
