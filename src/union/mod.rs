@@ -8,6 +8,7 @@ mod attributes;
 mod directory;
 mod file;
 mod ids;
+pub mod overlay;
 mod xattr;
 
 use std::sync::{Arc, OnceLock};
@@ -16,6 +17,7 @@ pub use attributes::{Attributes, Statistics};
 pub use directory::Entry;
 pub use file::Whence;
 pub use ids::{IdMap, Ids};
+pub use overlay::Overlay;
 pub use rustix::io::Errno;
 
 use crate::layer::{Id, Index, index};
