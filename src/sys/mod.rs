@@ -1,5 +1,6 @@
 //! System calls: the only home of `unsafe`.
 pub mod beneath;
+pub mod detached;
 pub mod file;
 pub mod map;
 pub mod mount;
