@@ -8,6 +8,7 @@ mod attributes;
 mod directory;
 mod file;
 mod ids;
+pub mod upper;
 mod xattr;
 
 use std::sync::{Arc, OnceLock};
