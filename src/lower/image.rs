@@ -125,7 +125,8 @@ impl Object for InImage {
 
 /// Extents are in the order of the file and do not overlap; those that touch are one run.
 fn run(extents: &[Extent], offset: u64) -> Option<Range<u64>> {
-    let bounds = |extent: &Extent| (extent.offset.get(), extent.offset.get().saturating_add(extent.length.get()));
+    let bounds =
+        |extent: &Extent| (extent.offset.get(), extent.offset.get().saturating_add(extent.length.get()));
     let mut rest = extents.iter().map(bounds).filter(|&(start, end)| start < end && offset < end);
     let (start, mut end) = rest.next()?;
     for (next, after) in rest {

@@ -6,4 +6,5 @@ pub mod map;
 pub mod mount;
 pub mod namespace;
 pub mod process;
+pub mod xattr;
 pub mod zlib;

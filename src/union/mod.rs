@@ -9,6 +9,7 @@ mod directory;
 mod file;
 mod ids;
 pub mod overlay;
+pub mod upper;
 mod xattr;
 
 use std::sync::{Arc, OnceLock};

@@ -9,8 +9,8 @@ use super::object::{kind, number};
 use super::whiteout::{self, Found};
 use super::{Directories, Stacked};
 use crate::layer::Kind;
-use crate::lower::object::{Child, Number};
 use crate::lower::Result;
+use crate::lower::object::{Child, Number};
 
 /// What the layers so far say of a name.
 enum Shown {
@@ -46,13 +46,10 @@ struct Names {
 
 fn layer_names(all: &Directories, layer: usize, directory: &OwnedFd) -> rustix::io::Result<Names> {
     let mut names = Names::default();
-    let marked = whiteout::mark(
-        crate::sys::xattr::Place::Name(directory.as_fd(), b"."),
-        all.namespace,
-        "opaque",
-    )?
-    .as_deref()
-        == Some(b"x");
+    let marked =
+        whiteout::mark(crate::sys::xattr::Place::Name(directory.as_fd(), b"."), all.namespace, "opaque")?
+            .as_deref()
+            == Some(b"x");
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
@@ -66,17 +63,19 @@ fn layer_names(all: &Directories, layer: usize, directory: &OwnedFd) -> rustix::
         };
         let file_system = all.layers[layer].file_system;
         let plain = Shown::Child(kind(entry.file_type()), number(file_system, entry.ino()));
-        let shown = match doubtful.then(|| whiteout::find(directory.as_fd(), name, all.namespace)).transpose()? {
-            None => plain,
-            Some(Found::Whiteout) => Shown::Hidden,
-            Some(Found::Directory(stat) | Found::Leaf(stat)) => {
-                Shown::Child(kind(FileType::from_raw_mode(stat.st_mode)), number(file_system, stat.st_ino))
-            }
-            Some(Found::Absent) => {
-                names.hidden.extend(whiteout::hidden(name).map(<[u8]>::to_vec));
-                continue;
-            }
-        };
+        let shown =
+            match doubtful.then(|| whiteout::find(directory.as_fd(), name, all.namespace)).transpose()? {
+                None => plain,
+                Some(Found::Whiteout) => Shown::Hidden,
+                Some(Found::Directory(stat) | Found::Leaf(stat)) => Shown::Child(
+                    kind(FileType::from_raw_mode(stat.st_mode)),
+                    number(file_system, stat.st_ino),
+                ),
+                Some(Found::Absent) => {
+                    names.hidden.extend(whiteout::hidden(name).map(<[u8]>::to_vec));
+                    continue;
+                }
+            };
         names.shown.push((name.to_vec(), shown));
     }
     Ok(names)

@@ -12,8 +12,8 @@ use rustix::io::Errno;
 use super::whiteout::{self, Found};
 use super::{Directories, merge};
 use crate::layer::{Kind, Time};
-use crate::lower::object::{Below, Child, Object, Pairs, Path, Stat};
 use crate::lower::Result;
+use crate::lower::object::{Below, Child, Object, Pairs, Path, Stat};
 use crate::sys::xattr::{self, Place};
 
 pub struct Stacked {
