@@ -17,7 +17,7 @@ use std::sync::{Arc, OnceLock};
 pub use attributes::{Attributes, Statistics};
 pub use directory::Entry;
 pub use file::Whence;
-pub use ids::{IdMap, Ids};
+pub use ids::{IdMap, IdRange, Ids};
 pub use overlay::Overlay;
 pub use rustix::io::Errno;
 
