@@ -1,6 +1,8 @@
 //! System calls: the only home of `unsafe`.
 pub mod beneath;
+pub mod copy;
 pub mod file;
+pub mod handle;
 pub mod map;
 pub mod mount;
 pub mod namespace;
