@@ -10,13 +10,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, OFlags};
+use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use self::object::Stacked;
 use super::object::Below;
 use super::{Error, Result};
-use crate::sys::{beneath, detached};
+use crate::sys::{beneath, detached, handle};
 
 /// Where the private attributes of directories are. Those of the other namespace mean nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +36,7 @@ struct Layer {
     path: PathBuf,
     /// Which file system its numbers are of; 0 is the upper's.
     file_system: u32,
+    uuid: Option<[u8; 16]>,
 }
 
 /// The root of `layers`, the top one first. `upper` is the file system (`st_dev`) that the numbers of the upper are of.
@@ -47,7 +48,8 @@ pub fn directories(layers: &[PathBuf], namespace: Namespace, upper: Option<u64>)
         let (root, device) = open_root(path).map_err(|source| Error::reading(path, source))?;
         let next = if upper.is_none() { file_systems.len() } else { file_systems.len().max(1) };
         let file_system = *file_systems.entry(device).or_insert(next as u32);
-        opened.push(Layer { root, path: path.clone(), file_system });
+        let uuid = uuid(&root);
+        opened.push(Layer { root, path: path.clone(), file_system, uuid });
     }
     let all = Arc::new(Directories { layers: opened, namespace });
     Ok(Arc::new(Stacked::root(all)?))
@@ -66,9 +68,16 @@ fn open_root(path: &Path) -> rustix::io::Result<(OwnedFd, u64)> {
     }
 }
 
+/// `None` where the file system does not tell; the number alone is kept then.
+fn uuid(root: &OwnedFd) -> Option<[u8; 16]> {
+    let readable =
+        rustix::fs::openat(root, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty());
+    handle::file_system_uuid(readable.ok()?).ok()
+}
+
 fn plain(path: &Path) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    rustix::fs::open(path, flags, rustix::fs::Mode::empty())
+    rustix::fs::open(path, flags, Mode::empty())
 }
 
 /// The kernel takes no longer path at once.

@@ -3,10 +3,9 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
 use std::sync::{Arc, OnceLock};
 
-use super::object::{Below, Child, Number, Object, Pairs, Path, Stat};
+use super::object::{Below, Child, Located, Number, Object, Pairs, Path, Stat};
 use super::{Lower, Result};
 use crate::layer::{Extent, Id, Index, Kind};
 
@@ -112,7 +111,7 @@ impl Object for InImage {
         self.image.lower.file(self.id)
     }
 
-    fn descriptor(&self) -> Result<Option<OwnedFd>> {
+    fn located(&self) -> Result<Option<Located>> {
         Ok(None)
     }
 

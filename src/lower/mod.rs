@@ -15,5 +15,5 @@ pub use directories::{Namespace, directories};
 pub use error::{Error, Result};
 pub use image::image;
 pub use merge::merge;
-pub use object::{Below, Child, Number, Object, Pairs, Path, Stat};
+pub use object::{Below, Child, Located, Number, Object, Pairs, Path, Stat};
 pub use open::Lower;

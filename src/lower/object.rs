@@ -42,6 +42,12 @@ pub struct Stat {
     pub device: (u32, u32),
 }
 
+/// An object of a file system, open (`O_PATH`), and the file system's UUID.
+pub struct Located {
+    pub object: OwnedFd,
+    pub uuid: [u8; 16],
+}
+
 /// A name in a lower directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Child {
@@ -65,7 +71,7 @@ pub trait Object: Send + Sync {
     /// The whole file, where there is one to read from.
     fn file(&self) -> Result<Option<Arc<File>>>;
     /// The object itself, where it is one of a file system.
-    fn descriptor(&self) -> Result<Option<OwnedFd>>;
+    fn located(&self) -> Result<Option<Located>>;
     /// All names of a file that has several, this one included; empty where they are not known.
     fn aliases(&self) -> Result<Vec<Path>>;
 }

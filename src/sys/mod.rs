@@ -1,7 +1,9 @@
 //! System calls: the only home of `unsafe`.
 pub mod beneath;
+pub mod copy;
 pub mod detached;
 pub mod file;
+pub mod handle;
 pub mod map;
 pub mod mount;
 pub mod namespace;

@@ -13,7 +13,7 @@ use super::whiteout::{self, Found};
 use super::{Directories, merge};
 use crate::layer::{Kind, Time};
 use crate::lower::Result;
-use crate::lower::object::{Below, Child, Object, Pairs, Path, Stat};
+use crate::lower::object::{Below, Child, Located, Object, Pairs, Path, Stat};
 use crate::sys::xattr::{self, Place};
 
 pub struct Stacked {
@@ -224,8 +224,9 @@ impl Object for Stacked {
         Ok(Some(Arc::new(self.content()?)))
     }
 
-    fn descriptor(&self) -> Result<Option<OwnedFd>> {
-        self.open(OFlags::PATH).map(Some)
+    fn located(&self) -> Result<Option<Located>> {
+        let Some(uuid) = self.all.layers[self.described].uuid else { return Ok(None) };
+        Ok(Some(Located { object: self.open(OFlags::PATH)?, uuid }))
     }
 
     /// Which other names an inode has would take a walk of the whole layer.

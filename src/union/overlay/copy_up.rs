@@ -1,15 +1,15 @@
 //! Copying up: an object of the lower side, and first the directories above it, get their place in the upper.
 
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::held::Held;
 use super::nodes::{NameBytes, Nodes, Place};
-use super::upper::{Alias, Data, Dir, New, Origin, Original, Over, Reader, What};
+use super::upper::{self, Alias, Data, Dir, New, Origin, Original, Over, Reader, What};
 use super::{Errno, Error, NodeId, Overlay, Result, fault};
 use crate::layer::Kind;
-use crate::lower::{Below, Pairs, Stat};
+use crate::lower::{Below, Located, Pairs, Stat};
 
 /// How much of a file is wanted in the upper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ struct Facts {
     stat: Stat,
     xattrs: Pairs,
     target: Vec<u8>,
-    descriptor: Option<OwnedFd>,
+    located: Option<Located>,
     file: Option<Arc<File>>,
     extents: Option<Vec<(u64, u64)>>,
 }
@@ -169,7 +169,7 @@ impl Overlay {
         let upper = self.upper()?;
         let file = facts.with_original(below, wanted, |original| {
             let new = New {
-                what: What::File(Data::Empty),
+                what: What::File,
                 permissions: original.permissions,
                 user: original.user,
                 group: original.group,
@@ -177,9 +177,7 @@ impl Overlay {
                 over: Over::Nothing,
             };
             let file = upper.temporary(&new)?;
-            if let What::File(data) = &original.what {
-                upper.fill(file.as_fd(), data)?;
-            }
+            upper.fill(file.as_fd(), &original.data)?;
             Ok(file)
         })?;
         let inode = rustix::fs::fstat(&file)?.st_ino;
@@ -197,7 +195,7 @@ impl Facts {
         Ok(Self {
             xattrs: below.xattrs().map_err(told())?,
             target: if stat.kind == Kind::Symlink { below.target().map_err(told())? } else { Vec::new() },
-            descriptor: below.descriptor().map_err(told())?,
+            located: below.located().map_err(told())?,
             file,
             extents,
             stat,
@@ -228,8 +226,9 @@ impl Facts {
                 Kind::BlockDevice => What::BlockDevice(stat.device.0, stat.device.1),
                 Kind::Fifo => What::Fifo,
                 Kind::Socket => What::Socket,
-                Kind::File | Kind::Whiteout | Kind::LowerLink => What::File(data),
+                Kind::File | Kind::Whiteout | Kind::LowerLink => What::File,
             },
+            data,
             permissions: stat.permissions,
             user: stat.user,
             group: stat.group,
@@ -239,7 +238,10 @@ impl Facts {
             origin: Origin {
                 file_system: stat.number.file_system,
                 inode: stat.number.inode,
-                object: self.descriptor.as_ref().map(AsFd::as_fd),
+                object: self
+                    .located
+                    .as_ref()
+                    .map(|at| upper::Located { object: at.object.as_fd(), uuid: at.uuid }),
             },
         })
     }

@@ -8,7 +8,7 @@ use super::acl;
 use super::copy_up::Wanted;
 use super::lookup::{Sides, check_live};
 use super::nodes::Nodes;
-use super::upper::{At, Data, Dir, Entry, New, Object, Over, What};
+use super::upper::{At, Dir, Entry, New, Object, Over, What};
 use super::{Attributes, Caller, Errno, Handle, Make, Name, NodeId, Overlay, Result};
 
 /// What is to be made, decided.
@@ -157,7 +157,7 @@ impl Plan<'_> {
     fn new(&self) -> New<'_> {
         New {
             what: match self.what {
-                Make::File => What::File(Data::Empty),
+                Make::File => What::File,
                 Make::Directory => What::Directory,
                 Make::Symlink(target) => What::Symlink(target),
                 Make::CharDevice(major, minor) => What::CharDevice(major, minor),

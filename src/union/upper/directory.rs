@@ -4,7 +4,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, RawDirEntry};
 use rustix::io::Errno;
 
 use super::{Result, Stat, Upper};
@@ -28,6 +28,8 @@ pub enum Access {
     ReadWrite,
 }
 
+/// Bytes of entries that are read at once.
+const LISTING: usize = 32 << 10;
 const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 impl AsFd for Dir {
@@ -51,6 +53,37 @@ impl Dir {
     /// Open for reading its entries, and for syncing.
     pub(super) fn readable(&self) -> rustix::io::Result<OwnedFd> {
         rustix::fs::openat(self, ".", OFlags::RDONLY | DIRECTORY, Mode::empty())
+    }
+
+    /// The names in it, without `.` and `..`.
+    pub(super) fn names(&self) -> rustix::io::Result<Vec<Vec<u8>>> {
+        let mut names = Vec::new();
+        self.each(|entry| {
+            names.push(entry.file_name().to_bytes().to_vec());
+            Ok(())
+        })?;
+        Ok(names)
+    }
+
+    /// Gives `take` each entry but `.` and `..`.
+    pub(super) fn each(
+        &self,
+        mut take: impl FnMut(&RawDirEntry<'_>) -> rustix::io::Result<()>,
+    ) -> rustix::io::Result<()> {
+        let mut buffer = Vec::with_capacity(LISTING);
+        let mut entries = RawDir::new(self.readable()?, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
+                take(&entry)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// For what was found by the same descriptor, and is therefore in the same directory.
+    pub(super) fn is(&self, other: &Dir) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub(super) fn stat(&self, name: &[u8]) -> rustix::io::Result<Stat> {

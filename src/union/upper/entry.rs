@@ -1,7 +1,7 @@
 //! What has a name in a directory of the upper.
 
 use super::private::{FOREIGN_OPAQUE, Mark};
-use super::whiteout::{self, OPAQUE_MARKER};
+use super::whiteout::OPAQUE_MARKER;
 use super::{At, Dir, Result, Stat, Upper, origin};
 use crate::sys::xattr;
 use rustix::fs::FileType;
@@ -44,7 +44,7 @@ pub enum Number {
 impl Upper {
     pub fn entry(&self, parent: &Dir, name: &[u8]) -> Result<Entry> {
         let Some(stat) = parent.find(name)? else {
-            return Ok(match whiteout::marked(self, parent, name)? {
+            return Ok(match self.is_marked(parent, name)? {
                 true => Entry::Whiteout,
                 false => Entry::Absent,
             });
@@ -52,7 +52,7 @@ impl Upper {
         if stat.is_whiteout() {
             return Ok(Entry::Whiteout);
         }
-        if whiteout::is_marker(self, parent, name, &stat)? {
+        if self.is_marker(parent, name, &stat)? {
             return Ok(Entry::Absent);
         }
         self.object(parent, name, stat)
@@ -69,7 +69,7 @@ impl Upper {
             FileType::Directory => {
                 value(Mark::Opaque)?.flatten().as_deref() == Some(b"y")
                     || listed.foreign_opaque && self.is_foreign_opaque(parent, name)?
-                    || whiteout::marked(self, parent, name)?
+                    || self.is_marked(parent, name)?
                     || has_opaque_marker(parent, name)?
             }
             _ => false,

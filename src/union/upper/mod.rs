@@ -11,9 +11,15 @@ mod create;
 mod directory;
 mod entry;
 mod error;
+mod finish;
+mod journal;
+mod links;
 mod list;
+mod lock;
+mod open;
 mod origin;
 mod private;
+mod recovery;
 mod remove;
 mod rename;
 mod stage;
@@ -22,16 +28,18 @@ mod sync;
 mod whiteout;
 mod xattr;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 pub use attributes::Times;
-pub use copy_up::{Alias, Data, Original, Read, Reader, What};
+pub use copy_up::{Data, Original, Read, Reader, What};
 pub use create::{New, Over};
 pub use directory::{Access, At, Dir};
 pub use entry::{Entry, Number, Object};
 pub use error::{Error, Result};
+pub use links::Alias;
 pub use list::{Listed, Shown};
-pub use origin::Origin;
+pub use lock::{Shared, share};
+pub use origin::{Located, Origin};
 pub use private::Namespace;
 pub use remove::Below;
 pub use rename::{Moved, Rename, Source, Target};
@@ -53,14 +61,18 @@ pub struct Upper {
     root: Dir,
     /// `WORKDIR/work`: whatever is in it is not part of the tree.
     work: Dir,
-    /// `WORKDIR/plyfs`: the lock, the journal, and stages that outlive a crash.
-    own: Dir,
+    /// `WORKDIR/plyfs/hl`: objects that are being given their names.
+    links: Dir,
+    /// `WORKDIR/plyfs/journal`
+    records: Dir,
     namespace: Namespace,
     policy: Policy,
     abilities: Abilities,
     staging: stage::Names,
     whiteouts: whiteout::Shared,
     unsynced: sync::Unsynced,
+    journal: journal::Live,
+    _locks: lock::Held,
 }
 
 /// What the file system of the upper can do, tried when it is opened.
@@ -72,7 +84,7 @@ struct Abilities {
     /// RENAME_WHITEOUT.
     rename_whiteout: bool,
     /// The umask, and the ids that new files get by themselves.
-    umask: u32,
+    umask: u16,
     user: u32,
     group: u32,
 }
@@ -84,12 +96,5 @@ impl Upper {
 
     pub fn namespace(&self) -> Namespace {
         self.namespace
-    }
-}
-
-impl Upper {
-    /// Takes the upper: locks it, checks that nothing else uses it, and mends what a killed process left.
-    pub fn open(_upper: &Path, _work: &Path, _options: &Options) -> Result<Upper> {
-        Err(rustix::io::Errno::NOSYS.into())
     }
 }

@@ -37,12 +37,49 @@ impl Upper {
         extent: Extent,
         ancestors: impl IntoIterator<Item = &'a Dir>,
     ) -> Result<()> {
-        let _ = (file, extent, ancestors);
-        Err(rustix::io::Errno::NOSYS.into())
+        if self.policy == Policy::Volatile {
+            return Ok(());
+        }
+        match extent {
+            Extent::Data => rustix::fs::fdatasync(file)?,
+            Extent::Whole => rustix::fs::fsync(file)?,
+        }
+        if self.unsynced.0.lock().is_empty() {
+            return Ok(());
+        }
+        ancestors.into_iter().try_for_each(|ancestor| self.sync_ancestor(ancestor))
     }
 
     /// As [`Upper::sync`], for a directory.
     pub fn sync_dir<'a>(&self, directory: &Dir, ancestors: impl IntoIterator<Item = &'a Dir>) -> Result<()> {
         self.sync(directory.readable()?, Extent::Whole, ancestors)
+    }
+
+    /// An entry that comes while we sync is for the next one, so the note is taken before.
+    fn sync_ancestor(&self, directory: &Dir) -> Result<()> {
+        let inode = directory.stat(b".")?.inode;
+        if !self.unsynced.0.lock().remove(&inode) {
+            return Ok(());
+        }
+        let synced = directory.readable().and_then(rustix::fs::fsync);
+        if synced.is_err() {
+            self.unsynced.0.lock().insert(inode);
+        }
+        Ok(synced?)
+    }
+
+    /// To be told of a directory, by its inode number, that has got an entry by copy-up.
+    pub(super) fn note_unsynced(&self, inode: u64) {
+        if self.policy == Policy::Auto {
+            self.unsynced.0.lock().insert(inode);
+        }
+    }
+
+    /// To be called for each directory whose names a sequence changed.
+    pub(super) fn changed(&self, directory: &Dir) -> Result<()> {
+        if self.policy == Policy::Strict {
+            rustix::fs::fsync(directory.readable()?)?;
+        }
+        Ok(())
     }
 }
