@@ -4,5 +4,7 @@
 mod architecture;
 mod manual;
 mod merging;
+mod model;
 mod sessions;
 mod support;
+mod writing;

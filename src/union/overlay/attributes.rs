@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use rustix::fs::FileType;
 
 use super::nodes::{Nodes, Place};
-use super::upper::{At, Listed, Object, Shown, Stat};
+use super::upper::{At, Object, Stat};
 use super::{Attributes, Errno, NodeId, Overlay, Result, fault};
 use crate::layer::Kind;
 use crate::lower;
@@ -25,12 +25,6 @@ pub(super) fn kind(file_type: FileType) -> Kind {
 impl Object {
     pub(super) fn kind(&self) -> Kind {
         kind(self.stat.kind)
-    }
-}
-
-impl Listed {
-    pub(super) fn is_whiteout(&self) -> bool {
-        matches!(self.shown, Shown::Whiteout)
     }
 }
 

@@ -22,8 +22,6 @@ mod readdir;
 mod remove;
 mod rename;
 mod set_attributes;
-#[cfg(test)]
-mod tests;
 mod words;
 mod xattr;
 

@@ -2,3 +2,5 @@
 
 #[allow(dead_code)]
 pub mod fixture;
+#[allow(dead_code)]
+pub mod world;
