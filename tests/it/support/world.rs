@@ -144,7 +144,13 @@ impl World {
     /// Does something with a name in a directory.
     pub fn named<R>(&self, path: &str, act: impl FnOnce(Name<'_>) -> plyfs::union::Result<R>) -> Result<R> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-        self.at(parent, |parent| act(Name { parent, name: name.as_bytes() }))
+        self.at(parent, |parent| {
+            // As the kernel walks: it never asks for a name in what is no directory.
+            match self.overlay().attributes(parent)?.kind {
+                Kind::Directory => act(Name { parent, name: name.as_bytes() }),
+                _ => Err(Errno::NOTDIR.into()),
+            }
+        })
     }
 
     pub fn attributes(&self, path: &str) -> Result<Attributes> {
