@@ -3,6 +3,8 @@
 
 mod merge;
 mod object;
+#[cfg(test)]
+mod tests;
 mod whiteout;
 
 use std::collections::HashMap;

@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::ops::Range;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use rustix::fs::{FileType, OFlags, SeekFrom};
+use rustix::fs::{FileType, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::whiteout::{self, Found};
@@ -26,9 +26,6 @@ pub struct Stacked {
     described: usize,
     kind: Kind,
 }
-
-/// Attributes that overlays keep for themselves.
-const PRIVATE: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"user.fuseoverlayfs."];
 
 impl Stacked {
     pub(super) fn root(all: Arc<Directories>) -> Result<Self> {
@@ -90,7 +87,42 @@ struct Gathered {
     described: Option<usize>,
 }
 
+/// What a layer says of the layers below it.
+enum Looked {
+    On,
+    Over,
+    Leaf(Kind),
+}
+
 impl Gathered {
+    /// Takes what a layer's directory has under a name.
+    fn look(
+        &mut self,
+        all: &Directories,
+        layer: usize,
+        directory: BorrowedFd<'_>,
+        name: &[u8],
+    ) -> rustix::io::Result<Looked> {
+        let over = |is_over| if is_over { Looked::Over } else { Looked::On };
+        let is_marked = || whiteout::has_marker(directory, name, all.namespace);
+        Ok(match whiteout::find(directory, name, all.namespace)? {
+            Found::Whiteout => Looked::Over,
+            Found::Absent => over(is_marked()?),
+            Found::Leaf(_) if !self.on.is_empty() => Looked::Over,
+            Found::Leaf(stat) => {
+                if whiteout::mark(Place::Name(directory, name), all.namespace, "metacopy")?.is_some() {
+                    return Err(Errno::PERM);
+                }
+                Looked::Leaf(kind(FileType::from_raw_mode(stat.st_mode)))
+            }
+            Found::Directory(_) => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let child = rustix::fs::openat(directory, name, flags, Mode::empty())?;
+                over(self.take(all, layer, &child)? || is_marked()?)
+            }
+        })
+    }
+
     /// Takes a layer's directory; whether it hides those below.
     fn take(&mut self, all: &Directories, layer: usize, directory: &OwnedFd) -> rustix::io::Result<bool> {
         let place = Place::Name(directory.as_fd(), b".");
@@ -126,37 +158,19 @@ impl Object for Stacked {
     }
 
     fn lookup(&self, name: &[u8]) -> Result<Option<Below>> {
-        let mut gathered = Gathered::default();
         if self.kind != Kind::Directory {
             return Ok(None);
         }
-        let path = self.path_of(name);
-        let namespace = self.all.namespace;
+        let (path, mut gathered) = (self.path_of(name), Gathered::default());
         for &layer in &self.on {
             let directory = self.all.directory(layer, &self.path)?;
-            let told = |error| self.all.fault(layer, &path, error);
-            let is_marked = || whiteout::has_marker(directory.as_fd(), name, namespace).map_err(told);
-            match whiteout::find(directory.as_fd(), name, namespace).map_err(told)? {
-                Found::Whiteout => break,
-                Found::Absent if is_marked()? => break,
-                Found::Absent => {}
-                Found::Leaf(_) if !gathered.on.is_empty() => break,
-                Found::Leaf(stat) => {
-                    if whiteout::mark(Place::Name(directory.as_fd(), name), namespace, "metacopy")
-                        .map_err(told)?
-                        .is_some()
-                    {
-                        return Err(told(Errno::PERM));
-                    }
-                    let kind = kind(FileType::from_raw_mode(stat.st_mode));
+            let looked = gathered.look(&self.all, layer, directory.as_fd(), name);
+            match looked.map_err(|error| self.all.fault(layer, &path, error))? {
+                Looked::On => {}
+                Looked::Over => break,
+                Looked::Leaf(kind) => {
                     let (all, on) = (self.all.clone(), vec![layer]);
                     return Ok(Some(Arc::new(Self { all, path, on, described: layer, kind })));
-                }
-                Found::Directory(_) => {
-                    let child = self.all.directory(layer, &path)?;
-                    if gathered.take(&self.all, layer, &child).map_err(told)? || is_marked()? {
-                        break;
-                    }
                 }
             }
         }
@@ -186,9 +200,9 @@ impl Object for Stacked {
         };
         let mut pairs = Pairs::new();
         for name in names.split(|&byte| byte == 0).filter(|name| !name.is_empty()) {
-            if !PRIVATE.iter().any(|prefix| name.starts_with(prefix)) {
+            if let Some(shown) = self.all.namespace.shown(name) {
                 let value = self.told(xattr::get(place, name))?;
-                pairs.extend(value.map(|value| (name.to_vec(), value)));
+                pairs.extend(value.map(|value| (shown, value)));
             }
         }
         Ok(pairs)

@@ -11,13 +11,29 @@ use crate::sys::xattr::{self, Place};
 const PREFIX: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
+/// What an overlay puts before the rest of a user's own attribute that would be taken for one of its marks.
+const ESCAPE: &[u8] = b"overlay.";
+
 impl Namespace {
-    pub(super) fn name(self, mark: &str) -> Vec<u8> {
-        let prefix = match self {
+    fn prefix(self) -> &'static str {
+        match self {
             Self::User => "user.overlay.",
             Self::Trusted => "trusted.overlay.",
-        };
-        [prefix, mark].concat().into_bytes()
+        }
+    }
+
+    pub(super) fn name(self, mark: &str) -> Vec<u8> {
+        [self.prefix(), mark].concat().into_bytes()
+    }
+
+    /// The name that is seen of a stored attribute; `None` for a mark.
+    pub(super) fn shown(self, stored: &[u8]) -> Option<Vec<u8>> {
+        let prefix = self.prefix().as_bytes();
+        let foreign = self == Self::User && stored.starts_with(b"user.fuseoverlayfs.");
+        match stored.strip_prefix(prefix) {
+            None => (!foreign).then(|| stored.to_vec()),
+            Some(rest) => rest.strip_prefix(ESCAPE).map(|own| [prefix, own].concat()),
+        }
     }
 }
 

@@ -186,6 +186,19 @@ impl Overlay {
 }
 
 impl Facts {
+    fn what(&self) -> What<'_> {
+        let (major, minor) = self.stat.device;
+        match self.stat.kind {
+            Kind::Directory => What::Directory,
+            Kind::Symlink => What::Symlink(&self.target),
+            Kind::CharDevice => What::CharDevice(major, minor),
+            Kind::BlockDevice => What::BlockDevice(major, minor),
+            Kind::Fifo => What::Fifo,
+            Kind::Socket => What::Socket,
+            Kind::File | Kind::Whiteout | Kind::LowerLink => What::File,
+        }
+    }
+
     fn read(below: &Below, wanted: Wanted) -> Result<Self> {
         let told = || fault("copying up");
         let stat = below.stat().map_err(told())?;
@@ -219,15 +232,7 @@ impl Facts {
             None => Data::Read(reader),
         };
         copy(&Original {
-            what: match stat.kind {
-                Kind::Directory => What::Directory,
-                Kind::Symlink => What::Symlink(&self.target),
-                Kind::CharDevice => What::CharDevice(stat.device.0, stat.device.1),
-                Kind::BlockDevice => What::BlockDevice(stat.device.0, stat.device.1),
-                Kind::Fifo => What::Fifo,
-                Kind::Socket => What::Socket,
-                Kind::File | Kind::Whiteout | Kind::LowerLink => What::File,
-            },
+            what: self.what(),
             data,
             permissions: stat.permissions,
             user: stat.user,

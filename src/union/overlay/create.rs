@@ -10,6 +10,7 @@ use super::lookup::{Sides, check_live};
 use super::nodes::Nodes;
 use super::upper::{At, Dir, Entry, New, Object, Over, What};
 use super::{Attributes, Caller, Errno, Handle, Make, Name, NodeId, Overlay, Result};
+use crate::lower::Pairs;
 
 /// What is to be made, decided.
 struct Plan<'a> {
@@ -18,7 +19,7 @@ struct Plan<'a> {
     permissions: u16,
     user: u32,
     group: u32,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    xattrs: Pairs,
     over: Over,
 }
 
@@ -48,7 +49,7 @@ impl Overlay {
         self.copy_up(at.parent, Wanted::All)?;
         let mut nodes = self.nodes.write();
         let plan = self.plan_make(&nodes, caller, at, what, permissions)?;
-        let (object, file) = self.upper()?.create(&plan.parent, at.name, &plan.new())?;
+        let (object, file) = self.upper()?.create(&plan.parent, at.name, &plan.object())?;
         let id = self.enter(&mut nodes, at, &object)?;
         let node = nodes.get_mut(id)?;
         node.lookups += 1;
@@ -110,13 +111,7 @@ impl Overlay {
     }
 
     /// The mode, and the access lists, that a new object gets from its directory's default list, or else the umask.
-    fn inherit(
-        &self,
-        parent: &Dir,
-        what: Make<'_>,
-        permissions: u16,
-        umask: u16,
-    ) -> Result<(u16, Vec<(Vec<u8>, Vec<u8>)>)> {
+    fn inherit(&self, parent: &Dir, what: Make<'_>, permissions: u16, umask: u16) -> Result<(u16, Pairs)> {
         if let Make::Symlink(_) = what {
             return Ok((0o777, Vec::new()));
         }
@@ -154,7 +149,7 @@ pub(super) fn check_new_name(name: &[u8]) -> Result<()> {
 }
 
 impl Plan<'_> {
-    fn new(&self) -> New<'_> {
+    fn object(&self) -> New<'_> {
         New {
             what: match self.what {
                 Make::File => What::File,
