@@ -201,7 +201,10 @@ fn the_kernel_shows_the_tree_that_we_made() {
         assert_eq!(merged.tree(), expected);
         let inode = |path: &Path| path.metadata().unwrap().ino();
         let lower = directory.path().join("lower");
-        assert_eq!(inode(&merged.0.join("changed")), inode(&lower.join("changed")), "the origin is accepted");
+        // In a user namespace the kernel follows no file handle.
+        if is_root() {
+            assert_eq!(inode(&merged.0.join("changed")), inode(&lower.join("changed")));
+        }
         assert_eq!(inode(&merged.0.join("hard")), inode(&merged.0.join("dir/link")));
     });
 }
@@ -248,6 +251,7 @@ fn we_show_the_tree_that_the_kernel_made() {
             panic!()
         };
         let lower = place.path("lower/changed").metadata().unwrap().ino();
-        assert!(matches!(changed.number, Number::Handle { inode, .. } if inode == lower), "{changed:?}");
+        let has_origin = matches!(changed.number, Number::Handle { inode, .. } if inode == lower);
+        assert!(has_origin || !is_root(), "{changed:?}");
     });
 }
