@@ -15,7 +15,7 @@ fn objects_are_made_beside_others_and_over_whiteouts() {
                 if over == Over::Whiteout {
                     upper.unlink(&root, name.as_bytes(), Below::Something).unwrap();
                 }
-                let (object, file) = upper.create(&root, name.as_bytes(), &new(what, 0o660, over)).unwrap();
+                let (object, file) = upper.create(&root, name.as_bytes(), &new(what, 0o770, over)).unwrap();
                 assert_eq!(file.is_some(), what == What::File);
                 assert_eq!(upper.entry(&root, name.as_bytes()).unwrap(), Entry::Object(object));
             }
@@ -23,14 +23,14 @@ fn objects_are_made_beside_others_and_over_whiteouts() {
         assert_eq!(
             place.tree(),
             [
-                "/new-d dir 660",
-                "/new-f file \"\" 660",
+                "/new-d dir 770",
+                "/new-f file \"\" 770",
                 "/new-l link x",
-                "/new-p Fifo (0, 0) 660",
-                "/over-d opaque 660",
-                "/over-f file \"\" 660",
+                "/new-p Fifo (0, 0) 770",
+                "/over-d opaque 770",
+                "/over-f file \"\" 770",
                 "/over-l link x",
-                "/over-p Fifo (0, 0) 660",
+                "/over-p Fifo (0, 0) 770",
             ]
         );
         assert_eq!(place.staged(), [""; 0]);
