@@ -7,11 +7,11 @@ use rustix::mount::{MountFlags, UnmountFlags};
 use super::*;
 
 /// A mounted overlay, for as long as it is held.
-struct Merged(PathBuf);
+pub(super) struct Merged(PathBuf);
 
 impl Merged {
     /// `None` where this process may not mount one.
-    fn mount(directory: &Path, namespace: Namespace) -> Option<Merged> {
+    pub fn mount(directory: &Path, namespace: Namespace) -> Option<Merged> {
         let target = directory.join("merged");
         std::fs::create_dir_all(&target).unwrap();
         let at = |name: &str| directory.join(name).display().to_string();
@@ -31,7 +31,7 @@ impl Merged {
         }
     }
 
-    fn tree(&self) -> Vec<String> {
+    pub fn tree(&self) -> Vec<String> {
         let mut lines = Vec::new();
         walk(&self.0, "", &mut lines);
         lines.sort();
@@ -63,7 +63,7 @@ fn walk(directory: &Path, path: &str, lines: &mut Vec<String>) {
 }
 
 /// Directories end with a slash; a file holds its own path.
-fn make_lower(directory: &Path, paths: &[&str]) {
+pub(super) fn make_lower(directory: &Path, paths: &[&str]) {
     for path in paths {
         let at = directory.join("lower").join(path);
         match path.ends_with('/') {
@@ -73,7 +73,7 @@ fn make_lower(directory: &Path, paths: &[&str]) {
     }
 }
 
-const LOWER: [&str; 15] = [
+pub(super) const LOWER: [&str; 15] = [
     "kept",
     "changed",
     "gone",
@@ -107,7 +107,7 @@ fn each_namespace(test: impl Fn(Place, Namespace)) {
 }
 
 /// As a lower directory's object, with what the kernel needs to find it again.
-fn copy(place: &Place, parent: &Dir, name: &str, path: &str) {
+pub(super) fn copy(place: &Place, parent: &Dir, name: &str, path: &str) {
     let lower = lock::open(&place.path("lower")).unwrap();
     let root = lower.readable().unwrap();
     let flags = rustix::fs::OFlags::PATH | rustix::fs::OFlags::NOFOLLOW;
@@ -233,8 +233,7 @@ fn we_show_the_tree_that_the_kernel_made() {
         std::fs::rename(at("dir/b"), at("replaced/b")).unwrap();
         drop(merged);
         let options = Options { namespace: Some(namespace), ..Options::default() };
-        let upper = open(directory.path(), &options).unwrap();
-        let place = Place { directory, upper };
+        let place = Place::of(directory, &options);
         assert_eq!(
             place.tree(),
             [

@@ -1,6 +1,7 @@
 //! Each test runs on every file system there is to try, as whoever runs the tests.
 
 mod copying;
+mod crash;
 mod kernel;
 mod making;
 mod moving;
@@ -20,7 +21,9 @@ use crate::layer::Time;
 const PLACES: [&str; 2] = ["/var/tmp", "/dev/shm"];
 
 pub(super) struct Place {
-    directory: tempfile::TempDir,
+    directory: PathBuf,
+    /// Removes the directory in the end.
+    kept: Option<tempfile::TempDir>,
     pub upper: Upper,
 }
 
@@ -34,24 +37,31 @@ impl Place {
         for name in ["upper", "work"] {
             std::fs::create_dir(directory.path().join(name)).unwrap();
         }
-        let upper = open(directory.path(), options).unwrap();
-        Place { directory, upper }
+        Place::of(directory, options)
+    }
+
+    pub fn of(directory: tempfile::TempDir, options: &Options) -> Place {
+        let place = Place::at(directory.path(), options);
+        Place { kept: Some(directory), ..place }
+    }
+
+    /// Of a directory that others keep.
+    pub fn at(directory: &Path, options: &Options) -> Place {
+        let upper = open(directory, options).unwrap();
+        Place { directory: directory.to_owned(), kept: None, upper }
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+        self.directory.join(name)
     }
 
     /// Closes the upper and opens it again.
     pub fn again(self) -> Place {
-        let Place { directory, upper } = self;
-        drop(upper);
-        let upper = open(directory.path(), &Options::default()).unwrap();
-        Place { directory, upper }
+        Place::of(self.closed(), &Options::default())
     }
 
     pub fn closed(self) -> tempfile::TempDir {
-        self.directory
+        self.kept.unwrap()
     }
 
     /// Everything in the upper, by path, each in a few words.
