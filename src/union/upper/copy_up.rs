@@ -212,7 +212,8 @@ impl Upper {
             self.set_mode(at, before.permissions)?;
         }
         self.set_times(at, Times::Set(before.accessed), Times::Set(before.modified))?;
-        if self.policy != Policy::Volatile {
+        // What has no name does not outlive a power cut anyway.
+        if self.policy != Policy::Volatile && before.links > 0 {
             rustix::fs::fsync(file)?;
         }
         for mark in [Mark::Metacopy, Mark::Unfilled] {

@@ -116,8 +116,12 @@ impl Upper {
     }
 }
 
+/// Who may not look into a directory sees nothing that is hidden in it either.
 fn has_opaque_marker(parent: &Dir, name: &[u8]) -> Result<bool> {
-    Ok(parent.find(&[name, b"/", OPAQUE_MARKER].concat())?.is_some())
+    match parent.find(&[name, b"/", OPAQUE_MARKER].concat()) {
+        Err(Errno::ACCESS) => Ok(false),
+        found => Ok(found?.is_some()),
+    }
 }
 
 #[derive(Clone, Debug, Default)]

@@ -98,3 +98,6 @@ impl Upper {
         self.namespace
     }
 }
+
+#[cfg(test)]
+mod tests;

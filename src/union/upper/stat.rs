@@ -25,6 +25,8 @@ pub struct Stat {
 }
 
 impl Stat {
+    // Some machines count links in 32 bits.
+    #[allow(clippy::unnecessary_cast)]
     pub(super) fn of(raw: &Raw) -> Self {
         let time = |seconds, nanoseconds| Time { seconds, nanoseconds: nanoseconds as u32 };
         Self {

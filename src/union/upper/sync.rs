@@ -29,6 +29,13 @@ pub enum Extent {
 #[derive(Default)]
 pub(super) struct Unsynced(Mutex<HashSet<u64>>);
 
+#[cfg(test)]
+impl Unsynced {
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+}
+
 impl Upper {
     /// Syncs a file, and those of its `ancestors`, from its parent up, that got entries by copy-up since.
     pub fn sync<'a>(
