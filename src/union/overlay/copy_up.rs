@@ -22,14 +22,10 @@ pub(super) enum Wanted {
 /// What there is to do for one node.
 enum Plan {
     Done,
+    /// All of its names that show, and the directories they are in.
     Named {
-        parent: Dir,
-        name: NameBytes,
-        below: Below,
-    },
-    /// All of its names that show.
-    Linked {
-        aliases: Vec<(Dir, NameBytes)>,
+        names: Vec<(NodeId, NameBytes)>,
+        parents: Vec<Dir>,
         below: Below,
     },
     /// Its name is gone, and someone has it open.
@@ -79,13 +75,20 @@ impl Overlay {
         let copying = self.nodes.read().get(id)?.copying.clone();
         let _alone = copying.lock();
         let plan = self.plan_copy_up(&self.nodes.read(), id)?;
-        let place = match plan {
+        let (place, names) = match plan {
             Plan::Done => return Ok(()),
-            Plan::Nameless { below } => self.copy_nameless(&below, wanted)?,
-            Plan::Named { parent, name, below } => self.copy_named(&[(parent, name)], below, wanted)?,
-            Plan::Linked { aliases, below } => self.copy_named(&aliases, below, wanted)?,
+            Plan::Nameless { below } => (self.copy_nameless(&below, wanted)?, Vec::new()),
+            Plan::Named { names, parents, below } => {
+                (self.copy_named(&names, &parents, below, wanted)?, names)
+            }
         };
         let mut nodes = self.nodes.write();
+        // A name that was found meanwhile was not copied: who looks for it again finds the lower file.
+        let found: Vec<_> =
+            nodes.get(id)?.names.iter().filter(|name| !names.contains(name)).cloned().collect();
+        for (parent, name) in found {
+            nodes.unname(parent, &name);
+        }
         let node = nodes.get_mut(id)?;
         node.place = place;
         // Of the lower file, which is not the one that is written.
@@ -135,26 +138,32 @@ impl Overlay {
         let below = below.clone();
         let in_upper =
             |parent: &NodeId| nodes.get(*parent).is_ok_and(|node| matches!(node.place, Place::Upper { .. }));
-        let mut aliases = Vec::new();
-        for (parent, name) in node.names.iter().filter(|(parent, _)| in_upper(parent)) {
-            aliases.push((self.directory(nodes, *parent)?, name.clone()));
+        let names: Vec<_> = node.names.iter().filter(|(parent, _)| in_upper(parent)).cloned().collect();
+        if names.is_empty() {
+            return Ok(Plan::Nameless { below });
         }
-        match aliases.len() {
-            0 => Ok(Plan::Nameless { below }),
-            1 => Ok(aliases.pop().map_or(Plan::Done, |(parent, name)| Plan::Named { parent, name, below })),
-            _ => Ok(Plan::Linked { aliases, below }),
-        }
+        let parents: Result<Vec<Dir>> =
+            names.iter().map(|(parent, _)| self.directory(nodes, *parent)).collect();
+        Ok(Plan::Named { names, parents: parents?, below })
     }
 
-    fn copy_named(&self, names: &[(Dir, NameBytes)], below: Below, wanted: Wanted) -> Result<Place> {
+    fn copy_named(
+        &self,
+        names: &[(NodeId, NameBytes)],
+        parents: &[Dir],
+        below: Below,
+        wanted: Wanted,
+    ) -> Result<Place> {
+        let upper = self.upper()?;
         let facts = Facts::read(&below, wanted)?;
         let is_directory = facts.stat.kind == Kind::Directory;
-        let object = facts.with_original(&below, wanted, |original| match names {
-            [(parent, name)] => Ok(self.upper()?.copy_up(parent, name, original)?),
+        let object = facts.with_original(&below, wanted, |original| match (names, parents) {
+            ([(_, name)], [parent]) => Ok(upper.copy_up(parent, name, original)?),
             _ => {
+                let places = parents.iter().zip(names);
                 let aliases: Vec<Alias<'_>> =
-                    names.iter().map(|(parent, name)| Alias { parent, name }).collect();
-                Ok(self.upper()?.copy_up_links(&aliases, original)?)
+                    places.map(|(parent, (_, name))| Alias { parent, name }).collect();
+                Ok(upper.copy_up_links(&aliases, original)?)
             }
         })?;
         Ok(Place::Upper { inode: object.stat.inode, below: is_directory.then_some(below) })
