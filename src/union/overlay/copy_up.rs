@@ -21,17 +21,12 @@ pub(super) enum Wanted {
 
 /// What there is to do for one node.
 enum Plan {
-    Done,
+    /// It is done, or its name is now in a directory that has to be copied up before.
+    Nothing,
     /// All of its names that show, and the directories they are in.
-    Named {
-        names: Vec<(NodeId, NameBytes)>,
-        parents: Vec<Dir>,
-        below: Below,
-    },
+    Named { names: Vec<(NodeId, NameBytes)>, parents: Vec<Dir>, below: Below },
     /// Its name is gone, and someone has it open.
-    Nameless {
-        below: Below,
-    },
+    Nameless { below: Below },
 }
 
 /// A lower object's facts, read before anything is written.
@@ -48,11 +43,16 @@ impl Overlay {
     /// Has a node in the upper, and the directories above it.
     pub(super) fn copy_up(&self, id: NodeId, wanted: Wanted) -> Result<()> {
         self.upper()?;
-        // Parents first: a child published under a missing parent is lost at the next mount.
-        for step in self.lower_chain(id)? {
-            self.copy_up_one(step, if step == id { wanted } else { Wanted::All })?;
+        loop {
+            let chain = self.lower_chain(id)?;
+            if chain.is_empty() {
+                return Ok(());
+            }
+            // Parents first: a child published under a missing parent is lost at the next mount.
+            for step in chain {
+                self.copy_up_one(step, if step == id { wanted } else { Wanted::All })?;
+            }
         }
-        Ok(())
     }
 
     /// The nodes from the root down to `id` that are not in the upper.
@@ -76,7 +76,7 @@ impl Overlay {
         let _alone = copying.lock();
         let plan = self.plan_copy_up(&self.nodes.read(), id)?;
         let (place, names) = match plan {
-            Plan::Done => return Ok(()),
+            Plan::Nothing => return Ok(()),
             Plan::Nameless { below } => (self.copy_nameless(&below, wanted)?, Vec::new()),
             Plan::Named { names, parents, below } => {
                 (self.copy_named(&names, &parents, below, wanted)?, names)
@@ -134,13 +134,15 @@ impl Overlay {
 
     fn plan_copy_up(&self, nodes: &Nodes, id: NodeId) -> Result<Plan> {
         let node = nodes.get(id)?;
-        let Place::Lower(below) = &node.place else { return Ok(Plan::Done) };
+        let Place::Lower(below) = &node.place else { return Ok(Plan::Nothing) };
         let below = below.clone();
         let in_upper =
             |parent: &NodeId| nodes.get(*parent).is_ok_and(|node| matches!(node.place, Place::Upper { .. }));
         let names: Vec<_> = node.names.iter().filter(|(parent, _)| in_upper(parent)).cloned().collect();
-        if names.is_empty() {
-            return Ok(Plan::Nameless { below });
+        match (node.names.is_empty(), names.is_empty()) {
+            (true, _) => return Ok(Plan::Nameless { below }),
+            (false, true) => return Ok(Plan::Nothing),
+            (false, false) => {}
         }
         let parents: Result<Vec<Dir>> =
             names.iter().map(|(parent, _)| self.directory(nodes, *parent)).collect();
