@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::*;
@@ -41,7 +42,13 @@ impl Merged {
 
 impl Drop for Merged {
     fn drop(&mut self) {
-        rustix::mount::unmount(&self.0, UnmountFlags::empty()).unwrap();
+        // Another test that starts a process holds our descriptors, until that has begun.
+        for _ in 0..500 {
+            if rustix::mount::unmount(&self.0, UnmountFlags::empty()) != Err(Errno::BUSY) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 }
 
