@@ -74,7 +74,14 @@ fn move_file(place: &Place, to: &str, target: Target) {
 
 fn make_over(place: &Place, what: What<'_>) {
     let (user, group) = me();
-    let new = New { what, permissions: 0o2770, user: user + 1, group, xattrs: &[], over: Over::Whiteout };
+    let new = New {
+        what,
+        permissions: 0o2770,
+        user: user + u32::from(is_root()),
+        group,
+        xattrs: &[],
+        over: Over::Whiteout,
+    };
     place.upper.create(&place.upper.root(), b"gone", &new).unwrap();
 }
 
@@ -314,13 +321,12 @@ fn harm_everywhere(sequence: &Sequence, harm_by: Harm) {
             );
         }
     }
-    eprintln!("{}: {harm_by:?} at {times} calls", sequence.name);
     assert!(times > 5, "{}", sequence.name);
 }
 
 fn harm_all(harm: Harm) {
     if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
-        eprintln!("skipped: there is no strace");
+        skipped("there is no strace");
         return;
     }
     SEQUENCES.iter().for_each(|sequence| harm_everywhere(sequence, harm));
