@@ -94,7 +94,7 @@ impl Upper {
         self.allow_name(stage.at(), stage.kind, name)?;
         let before = self.expect_copy(parent)?;
         stage.publish(parent, name)?;
-        self.restore_times(parent, &before);
+        self.after_copy(parent, &before);
         self.changed(parent)?;
         self.copied(parent, name, original)
     }
@@ -166,9 +166,7 @@ impl Upper {
     /// Tells the kernel, and our own listings, that the directory will have an entry with an origin.
     pub(super) fn expect_copy(&self, parent: &Dir) -> Result<Stat> {
         self.mark_impure(parent)?;
-        let before = parent.stat(b".")?;
-        self.note_unsynced(before.inode);
-        Ok(before)
+        Ok(parent.stat(b".")?)
     }
 
     pub(super) fn mark_impure(&self, parent: &Dir) -> Result<()> {
@@ -179,7 +177,8 @@ impl Upper {
     }
 
     /// The copy is there already, so that a failure here is none of the caller's.
-    pub(super) fn restore_times(&self, parent: &Dir, before: &Stat) {
+    pub(super) fn after_copy(&self, parent: &Dir, before: &Stat) {
+        self.note_unsynced(before.inode);
         let at = At::Name(parent, b".");
         if let Err(error) = self.set_times(at, Times::Set(before.accessed), Times::Set(before.modified)) {
             log::warn!("restoring the times of directory {} of the upper: {error}", before.inode);

@@ -56,7 +56,7 @@ impl Upper {
     }
 
     fn after_link(&self, alias: &Alias<'_>, before: &Stat) -> Result<()> {
-        self.restore_times(alias.parent, before);
+        self.after_copy(alias.parent, before);
         self.changed(alias.parent)
     }
 

@@ -94,26 +94,46 @@ fn choose(work: &Dir, wanted: Option<Namespace>) -> Result<Namespace> {
     };
     let chosen = match wanted {
         Some(namespace) => tried(namespace),
-        None => tried(Namespace::Trusted).or_else(|_| tried(Namespace::User)),
+        None => match can(tried(Namespace::Trusted)) {
+            Ok(Some(namespace)) => Ok(namespace),
+            Ok(None) => tried(Namespace::User),
+            Err(errno) => Err(errno),
+        },
     };
     chosen.map_err(Error::while_doing(|| "keeping extended attributes in the upper".to_owned()))
+}
+
+/// `None` for what is not possible here at all. A disk that is full or broken tells nothing about that.
+fn can<T>(tried: rustix::io::Result<T>) -> rustix::io::Result<Option<T>> {
+    match tried {
+        Err(
+            Errno::PERM
+            | Errno::ACCESS
+            | Errno::INVAL
+            | Errno::NOSYS
+            | Errno::OPNOTSUPP
+            | Errno::ISDIR
+            | Errno::NODEV,
+        ) => Ok(None),
+        tried => tried.map(Some),
+    }
 }
 
 impl Abilities {
     fn of(work: &Dir, names: &Names) -> Result<Self> {
         let (probe, made) = (names.next(), names.next());
-        let whiteouts = match mknod(work, &probe) {
-            Ok(()) => Form::Device,
-            Err(_) => Form::Marker,
+        let whiteouts = match can(mknod(work, &probe))? {
+            Some(()) => Form::Device,
+            None => Form::Marker,
         };
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let all = Mode::RWXU | Mode::RWXG | Mode::RWXO;
         drop(rustix::fs::openat(work, &made, flags, all)?);
         let stat = work.stat(&made)?;
         let rename_whiteout = whiteouts == Form::Device
-            && rustix::fs::renameat_with(work, &made, work, &probe, RenameFlags::WHITEOUT).is_ok();
+            && can(rustix::fs::renameat_with(work, &made, work, &probe, RenameFlags::WHITEOUT))?.is_some();
         let unnamed = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        let unnamed = rustix::fs::openat(work, ".", unnamed, Mode::RUSR).is_ok();
+        let unnamed = can(rustix::fs::openat(work, ".", unnamed, Mode::RUSR))?.is_some();
         for name in [probe, made] {
             match rustix::fs::unlinkat(work, &name, AtFlags::empty()) {
                 Err(Errno::NOENT) => {}

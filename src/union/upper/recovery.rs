@@ -102,7 +102,7 @@ impl Upper {
             Err(Errno::NOENT) => {}
             linked => linked?,
         }
-        self.restore_times(directory, &before);
+        self.after_copy(directory, &before);
         Ok(())
     }
 

@@ -1,8 +1,9 @@
 //! A process killed before each system call of each sequence leaves the tree as it was before or as it is after, for us
-//! and for kernel overlayfs. strace does the killing.
+//! and for kernel overlayfs. The same for a
+//! call that fails. strace does the harm.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use super::kernel::{LOWER, Merged, copy, make_lower};
 use super::*;
@@ -73,7 +74,14 @@ fn move_file(place: &Place, to: &str, target: Target) {
 
 fn make_over(place: &Place, what: What<'_>) {
     let (user, group) = me();
-    let new = New { what, permissions: 0o2770, user: user + 1, group, xattrs: &[], over: Over::Whiteout };
+    let new = New {
+        what,
+        permissions: 0o2770,
+        user: user + u32::from(is_root()),
+        group,
+        xattrs: &[],
+        over: Over::Whiteout,
+    };
     place.upper.create(&place.upper.root(), b"gone", &new).unwrap();
 }
 
@@ -178,35 +186,50 @@ const SEQUENCES: [Sequence; 15] = [
     },
 ];
 
-/// Not a test of its own: what is run to be killed.
+/// Not a test of its own: what is run to be harmed.
 #[test]
-fn the_one_that_is_killed() {
+fn the_one_that_is_harmed() {
     let (Ok(name), Ok(directory)) = (std::env::var(SEQUENCE), std::env::var(DIRECTORY)) else { return };
     let sequence = SEQUENCES.iter().find(|sequence| sequence.name == name).unwrap();
     (sequence.act)(&Place::at(Path::new(&directory), &Options::default()));
 }
 
-/// Runs a sequence in a process that is killed before its `count`th `call`; whether it came to its end.
-fn run(sequence: &Sequence, directory: &Path, kill: Option<(&str, usize)>) -> bool {
-    let own = std::env::current_exe().unwrap();
-    let mut command = match kill {
-        None => Command::new(own),
-        Some((call, count)) => {
-            let mut command = Command::new("strace");
-            command.args(["-f", "-o", "/dev/null", "-e", &format!("trace={call}")]);
-            command.args(["-e", &format!("inject={call}:signal=KILL:when={count}")]).arg(own);
-            command
-        }
+/// What is done to a process at one of its system calls.
+#[derive(Clone, Copy, Debug)]
+enum Harm {
+    Kill,
+    /// The call is not made, and says this.
+    Fail(&'static str),
+}
+
+/// Runs a sequence in a process that is harmed at its `count`th `call`; whether it came so far.
+fn harm(sequence: &Sequence, directory: &Path, harm: Harm, call: &str, count: usize) -> bool {
+    let log = directory.join("strace");
+    let what = match harm {
+        Harm::Kill => "signal=KILL".to_owned(),
+        Harm::Fail(errno) => format!("error={errno}"),
     };
-    command.args(["--exact", "union::upper::tests::crash::the_one_that_is_killed", "--test-threads", "1"]);
-    command
-        .env(SEQUENCE, sequence.name)
-        .env(DIRECTORY, directory)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    let status = command.status().unwrap();
-    assert!(status.success() || status.signal() == Some(libc::SIGKILL), "{}: {status}", sequence.name);
-    status.success()
+    let mut command = Command::new("strace");
+    command.arg("-f").arg("-o").arg(&log).args(["-e", &format!("trace={call}")]);
+    command.args(["-e", &format!("inject={call}:{what}:when={count}")]).arg(std::env::current_exe().unwrap());
+    let status = run(sequence, directory, command);
+    match harm {
+        Harm::Kill => {
+            assert!(status.success() || status.signal() == Some(libc::SIGKILL), "{status}");
+            !status.success()
+        }
+        Harm::Fail(_) => {
+            let harmed = std::fs::read_to_string(log).unwrap().contains("INJECTED");
+            assert!(harmed || status.success(), "{status}");
+            harmed
+        }
+    }
+}
+
+fn run(sequence: &Sequence, directory: &Path, mut command: Command) -> ExitStatus {
+    command.args(["--exact", "union::upper::tests::crash::the_one_that_is_harmed", "--test-threads", "1"]);
+    command.env(SEQUENCE, sequence.name).env(DIRECTORY, directory).env("RUST_BACKTRACE", "0");
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap()
 }
 
 fn prepared(sequence: &Sequence) -> tempfile::TempDir {
@@ -276,39 +299,46 @@ fn merge_lower(place: &Place, below: &Path, path: &str, lines: &mut Vec<String>)
     }
 }
 
-fn kill_everywhere(sequence: &Sequence) -> usize {
+fn harm_everywhere(sequence: &Sequence, harm_by: Harm) {
     let before = seen(prepared(sequence).path());
     let finished = prepared(sequence);
-    assert!(run(sequence, finished.path(), None));
+    let own = Command::new(std::env::current_exe().unwrap());
+    assert!(run(sequence, finished.path(), own).success());
     let after = seen(finished.path());
-    let mut killed = 0;
+    let mut times = 0;
     for call in CALLS {
         for count in 1.. {
             let directory = prepared(sequence);
-            if run(sequence, directory.path(), Some((call, count))) {
+            if !harm(sequence, directory.path(), harm_by, call, count) {
                 break;
             }
-            killed += 1;
+            times += 1;
             let seen = seen(directory.path());
-            let which = (sequence.name, call, count);
+            let which = (sequence.name, harm_by, call, count);
             assert!(
                 seen == before || seen == after,
                 "{which:?}: {seen:#?} is neither {before:#?} nor {after:#?}"
             );
         }
     }
-    killed
+    assert!(times > 5, "{}", sequence.name);
+}
+
+fn harm_all(harm: Harm) {
+    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
+        skipped("there is no strace");
+        return;
+    }
+    SEQUENCES.iter().for_each(|sequence| harm_everywhere(sequence, harm));
 }
 
 #[test]
 fn a_process_killed_anywhere_leaves_before_or_after() {
-    if Command::new("strace").arg("-V").stdout(Stdio::null()).status().is_err() {
-        eprintln!("skipped: there is no strace");
-        return;
-    }
-    for sequence in &SEQUENCES {
-        let killed = kill_everywhere(sequence);
-        assert!(killed > 5, "{}", sequence.name);
-        eprintln!("{}: killed at {killed} calls", sequence.name);
-    }
+    harm_all(Harm::Kill);
+}
+
+#[test]
+fn a_full_or_broken_disk_leaves_before_or_after() {
+    harm_all(Harm::Fail("ENOSPC"));
+    harm_all(Harm::Fail("EIO"));
 }

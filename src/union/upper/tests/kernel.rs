@@ -1,13 +1,17 @@
 //! Kernel overlayfs reads what we wrote over a lower directory, and we read what it wrote.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::sync::Once;
 
+use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::*;
 
 /// A mounted overlay, for as long as it is held.
 pub(super) struct Merged(PathBuf);
+
+static TOLD: Once = Once::new();
 
 impl Merged {
     /// `None` where this process may not mount one.
@@ -25,7 +29,7 @@ impl Merged {
         match rustix::mount::mount("overlay", &target, "overlay", MountFlags::empty(), options.as_c_str()) {
             Ok(()) => Some(Merged(target)),
             Err(errno) => {
-                eprintln!("skipped: no overlay can be mounted: {errno}");
+                TOLD.call_once(|| skipped(&format!("no overlay can be mounted: {errno}")));
                 None
             }
         }
@@ -41,7 +45,13 @@ impl Merged {
 
 impl Drop for Merged {
     fn drop(&mut self) {
-        rustix::mount::unmount(&self.0, UnmountFlags::empty()).unwrap();
+        // Another test that starts a process holds our descriptors, until that has begun.
+        for _ in 0..500 {
+            if rustix::mount::unmount(&self.0, UnmountFlags::empty()) != Err(Errno::BUSY) {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 }
 
@@ -96,7 +106,6 @@ fn each_namespace(test: impl Fn(Place, Namespace)) {
         let namespaces =
             if is_root() { &[Namespace::Trusted, Namespace::User][..] } else { &[Namespace::User] };
         for &namespace in namespaces {
-            eprintln!("in {directory} with {namespace:?}");
             let place = Place::with(directory, &Options { namespace: Some(namespace), ..Options::default() });
             std::fs::create_dir(place.path("lower")).unwrap();
             make_lower(&place.path("."), &LOWER);

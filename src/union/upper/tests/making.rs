@@ -40,7 +40,7 @@ fn objects_are_made_beside_others_and_over_whiteouts() {
 #[test]
 fn an_object_for_another_owner_and_with_an_access_list_appears_finished() {
     if !is_root() {
-        eprintln!("skipped: only root gives files away");
+        skipped("only root gives files away");
         return;
     }
     everywhere(|place| {

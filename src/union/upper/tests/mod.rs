@@ -9,6 +9,7 @@ mod opening;
 mod removing;
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -127,9 +128,13 @@ fn words(upper: &Upper, directory: &Dir, name: &[u8], object: &Object) -> String
     format!("{what} {own}")
 }
 
+/// Told although the test passes.
+pub(super) fn skipped(why: &str) {
+    writeln!(std::io::stderr(), "skipped: {why}").unwrap();
+}
+
 pub(super) fn everywhere(test: impl Fn(Place)) {
     for directory in PLACES {
-        eprintln!("in {directory}");
         test(Place::new(directory));
     }
 }
