@@ -119,6 +119,8 @@ impl Doubts {
             FileType::CharacterDevice | FileType::Unknown => Doubt::Entry,
             FileType::RegularFile if self.may_have_whiteout_files => Doubt::Entry,
             _ if self.is_impure => Doubt::Entry,
+            // The kernel takes `impure` away where it follows no origin, as those of moved directories.
+            FileType::Directory => Doubt::Entry,
             _ => Doubt::None,
         };
         Raw { name, kind, inode: entry.ino(), doubt }
