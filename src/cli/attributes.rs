@@ -16,6 +16,7 @@ pub fn mode(kind: Kind, mode: u16) -> String {
         Kind::CharDevice => 'c',
         Kind::BlockDevice => 'b',
         Kind::Fifo => 'p',
+        Kind::Socket => 's',
     };
     let bit = |at: u16, letter: char| if mode & at != 0 { letter } else { '-' };
     let special = |execute: u16, special: u16, letter: char| match (mode & execute != 0, mode & special != 0)
@@ -50,6 +51,7 @@ fn kind_word(kind: Kind) -> &'static str {
         Kind::CharDevice => "char",
         Kind::BlockDevice => "block",
         Kind::Fifo => "fifo",
+        Kind::Socket => "socket",
     }
 }
 

@@ -77,6 +77,7 @@ pub fn file_type(kind: Kind) -> FileType {
         Kind::Symlink => FileType::Symlink,
         Kind::BlockDevice => FileType::BlockDevice,
         Kind::Fifo => FileType::NamedPipe,
+        Kind::Socket => FileType::Socket,
         // A merged tree holds neither whiteouts nor links into a lower layer; overlayfs shows a stray whiteout so.
         Kind::CharDevice | Kind::Whiteout | Kind::LowerLink => FileType::CharDevice,
     }

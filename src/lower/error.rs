@@ -1,5 +1,9 @@
 //! Why layers do not make a tree.
 
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
 use crate::layer::{contents, index, tree};
 use crate::store;
 
@@ -19,6 +23,8 @@ pub enum Error {
     TooManyLayers { layers: usize },
     #[error("the merged tree is {0}")]
     TooLarge(#[from] tree::TooLarge),
+    #[error("reading {path:?}: {source}")]
+    Read { path: PathBuf, source: Errno },
     #[error(transparent)]
     Index(#[from] index::Error),
     #[error(transparent)]
@@ -28,6 +34,10 @@ pub enum Error {
 }
 
 impl Error {
+    pub(super) fn reading(path: &Path, source: Errno) -> Self {
+        Self::Read { path: path.to_owned(), source }
+    }
+
     /// Whether something was damaged that is made anew the next time.
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Index(index::Error::Damaged { .. }))

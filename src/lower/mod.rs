@@ -1,13 +1,19 @@
 //! The read-only side: the layers of an image, merged once into one tree, and their files on demand.
 
+mod directories;
 mod error;
+mod image;
 mod merge;
+mod object;
 mod open;
 mod settle;
 mod stack;
 #[cfg(test)]
 mod tests;
 
+pub use directories::{Namespace, directories};
 pub use error::{Error, Result};
+pub use image::image;
 pub use merge::merge;
+pub use object::{Below, Child, Located, Number, Object, Pairs, Path, Stat};
 pub use open::Lower;

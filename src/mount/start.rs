@@ -69,7 +69,8 @@ pub fn start(lower: Arc<Lower>, request: Request) -> Result<Live, Error> {
     record.made = place.made;
     let records = Records::of_store(&request.store);
     let mut held = records.hold(&record).map_err(doing("writing the mount's record"))?;
-    let prepared = Prepared::new(Union::new(lower, options.ids)).map_err(doing("starting threads"))?;
+    let prepared =
+        Prepared::new(Union::new(lower, options.ids.clone())).map_err(doing("starting threads"))?;
     // From here on a signal must unmount, and waits until there is someone to take it.
     process::hold_ending_signals().map_err(doing("holding signals"))?;
     let device = mount(&place.path, &request)?;

@@ -33,7 +33,8 @@ pub fn open_file(root: BorrowedFd<'_>, path: &Path) -> io::Result<Option<File>> 
     Ok(Some(file))
 }
 
-fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+/// Opens whatever `path` is, following no link out of `root`.
+pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     for _ in 0..ATTEMPTS {
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
         match fs::openat2(root, path, flags, Mode::empty(), resolve) {

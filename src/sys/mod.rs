@@ -1,8 +1,12 @@
 //! System calls: the only home of `unsafe`.
 pub mod beneath;
+pub mod copy;
+pub mod detached;
 pub mod file;
+pub mod handle;
 pub mod map;
 pub mod mount;
 pub mod namespace;
 pub mod process;
+pub mod xattr;
 pub mod zlib;

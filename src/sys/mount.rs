@@ -6,7 +6,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -338,6 +338,8 @@ pub struct Mounted {
     pub target: PathBuf,
     pub file_system: String,
     pub source: String,
+    /// What the file system itself was told.
+    pub options: OsString,
 }
 
 /// The mounts this process sees, oldest first.
@@ -354,7 +356,8 @@ fn parse_mounted(line: &[u8]) -> Option<Mounted> {
     fields.find(|field| *field == b"-")?;
     let file_system = String::from_utf8_lossy(fields.next()?).into_owned();
     let source = String::from_utf8_lossy(&unescape_octal(fields.next()?)).into_owned();
-    Some(Mounted { device, target, file_system, source })
+    let options = OsString::from_vec(unescape_octal(fields.next().unwrap_or_default()));
+    Some(Mounted { device, target, file_system, source, options })
 }
 
 /// The kernel writes space, tab, newline and backslash as `\ooo`.
@@ -391,6 +394,7 @@ mod tests {
                 target: "/mnt/a b\\c".into(),
                 file_system: "fuse.plyfs".into(),
                 source: "docker.io/x:1".into(),
+                options: "rw,fd=3".into(),
             })
         );
         assert_eq!(parse_mounted(b"36 35 0:57 / /mnt"), None);

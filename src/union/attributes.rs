@@ -20,7 +20,10 @@ pub struct Attributes {
     pub size: u64,
     /// Units of 512 bytes; holes have none.
     pub blocks: u64,
+    pub accessed: Time,
     pub modified: Time,
+    /// ctime.
+    pub changed: Time,
     pub device: (u32, u32),
 }
 
@@ -46,7 +49,9 @@ impl Union {
             group: self.ids.groups.shown(inode.gid()),
             size,
             blocks: stored.div_ceil(BLOCK),
+            accessed: inode.mtime(),
             modified: inode.mtime(),
+            changed: inode.mtime(),
             device: inode.rdev(),
         })
     }

@@ -8,6 +8,8 @@ mod attributes;
 mod directory;
 mod file;
 mod ids;
+pub mod overlay;
+pub mod upper;
 mod xattr;
 
 use std::sync::{Arc, OnceLock};
@@ -15,7 +17,8 @@ use std::sync::{Arc, OnceLock};
 pub use attributes::{Attributes, Statistics};
 pub use directory::Entry;
 pub use file::Whence;
-pub use ids::{IdMap, Ids};
+pub use ids::{IdMap, IdRange, Ids};
+pub use overlay::Overlay;
 pub use rustix::io::Errno;
 
 use crate::layer::{Id, Index, index};

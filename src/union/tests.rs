@@ -97,7 +97,9 @@ fn attributes_are_those_of_the_image() {
         group: 100,
         size: 600,
         blocks: 2,
-        modified: Time { seconds: -1, nanoseconds: 500_000_000 },
+        accessed: OWNED.mtime,
+        modified: OWNED.mtime,
+        changed: OWNED.mtime,
         device: (0, 0),
     };
     assert_eq!(union.attributes(hosts).unwrap(), expected);

@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stderr)]
 
 mod architecture;
+mod contention;
 mod crash;
 mod manual;
 mod merging;
+mod model;
 mod sessions;
 mod support;
+mod writing;

@@ -112,7 +112,7 @@ fn header(tree: &Index, id: Id) -> io::Result<tar::Header> {
         Kind::CharDevice => tar::EntryType::Char,
         Kind::BlockDevice => tar::EntryType::Block,
         Kind::Fifo => tar::EntryType::Fifo,
-        Kind::File | Kind::Whiteout | Kind::LowerLink => tar::EntryType::Regular,
+        Kind::File | Kind::Whiteout | Kind::LowerLink | Kind::Socket => tar::EntryType::Regular,
     });
     header.set_mode(u32::from(inode.mode()));
     header.set_uid(u64::from(inode.uid()));

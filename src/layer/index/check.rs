@@ -97,7 +97,7 @@ fn attributes(index: &Index, inode: &InodeRecord) -> Checked {
             let target = super::within(heap, inode.second.get(), inode.first.get());
             ensure(target.is_some(), "a target lies outside the heap")
         }
-        Kind::CharDevice | Kind::BlockDevice | Kind::Fifo => Ok(()),
+        Kind::CharDevice | Kind::BlockDevice | Kind::Fifo | Kind::Socket => Ok(()),
     }
 }
 

@@ -62,6 +62,8 @@ pub enum Kind {
     Whiteout,
     /// A hard link to what a lower layer has at [`Index::target`].
     LowerLink,
+    /// In no layer: only a directory on disk holds one.
+    Socket,
 }
 
 impl Kind {

@@ -507,7 +507,7 @@ fn body_of(index: &Index, id: Id) -> Result<Body<'_>, super::index::Error> {
         Kind::LowerLink => Body::LowerLink(index.target(id)?),
         Kind::CharDevice => Body::CharDevice(major, minor),
         Kind::BlockDevice => Body::BlockDevice(major, minor),
-        Kind::Fifo | Kind::Whiteout => Body::Fifo,
+        Kind::Fifo | Kind::Whiteout | Kind::Socket => Body::Fifo,
         Kind::File => {
             let content = index.content(id)?;
             let (offset, size) = (content.offset, content.size);

@@ -1,0 +1,77 @@
+//! What the lower side has under a name, be it in an image or in plain directories. Nothing of it is ever written.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use super::Result;
+use crate::layer::{Kind, Time};
+
+/// A lower object, for as long as someone needs it.
+pub type Below = Arc<dyn Object>;
+
+pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// The names that lead to an object from the root.
+pub type Path = Vec<Vec<u8>>;
+
+/// An inode number: the same at every mount, and no other lower object's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Number {
+    /// 0 is the upper's.
+    pub file_system: u32,
+    pub inode: u64,
+}
+
+/// What stat(2) says, with the ids as they are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stat {
+    pub number: Number,
+    pub kind: Kind,
+    pub permissions: u16,
+    pub links: u32,
+    pub user: u32,
+    pub group: u32,
+    pub size: u64,
+    /// Units of 512 bytes.
+    pub blocks: u64,
+    pub accessed: Time,
+    pub modified: Time,
+    pub changed: Time,
+    pub device: (u32, u32),
+}
+
+/// An object of a file system, open (`O_PATH`), and the file system's UUID.
+pub struct Located {
+    pub object: OwnedFd,
+    pub uuid: [u8; 16],
+}
+
+/// A name in a lower directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    pub name: Vec<u8>,
+    pub kind: Kind,
+    pub number: Number,
+}
+
+pub trait Object: Send + Sync {
+    fn stat(&self) -> Result<Stat>;
+    /// What a directory shows under a name; of anything else: nothing.
+    fn lookup(&self, name: &[u8]) -> Result<Option<Below>>;
+    fn children(&self) -> Result<Vec<Child>>;
+    /// A symlink's target.
+    fn target(&self) -> Result<Vec<u8>>;
+    fn xattrs(&self) -> Result<Pairs>;
+    /// Calls `serve` once, with the bytes from `offset` on: `length` of them, or as many as there are.
+    fn read(&self, offset: u64, length: u32, serve: &mut dyn FnMut(&[u8])) -> Result<()>;
+    /// The first run of data at or after `offset`; `None` when only a hole follows.
+    fn data(&self, offset: u64) -> Result<Option<Range<u64>>>;
+    /// The whole file, where there is one to read from.
+    fn file(&self) -> Result<Option<Arc<File>>>;
+    /// The object itself, where it is one of a file system.
+    fn located(&self) -> Result<Option<Located>>;
+    /// All names of a file that has several, this one included; empty where they are not known.
+    fn aliases(&self) -> Result<Vec<Path>>;
+}

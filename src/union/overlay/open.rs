@@ -1,0 +1,103 @@
+//! Opening and closing files. All who have a file open share one descriptor of it in the upper.
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use super::copy_up::Wanted;
+use super::nodes::Place;
+use super::upper::{self, At};
+use super::{Access, Errno, Handle, NodeId, Opening, Overlay, Result, fault};
+use crate::layer::Kind;
+use crate::lower::Below;
+
+/// Where a file's bytes are now.
+pub(super) enum Source {
+    Lower(Below),
+    File(Arc<File>),
+}
+
+impl Overlay {
+    pub fn open(&self, node: NodeId, opening: Opening) -> Result<Handle> {
+        match self.nodes.read().get(node)?.kind {
+            Kind::File => {}
+            Kind::Directory => return Err(Errno::ISDIR.into()),
+            _ => return Err(Errno::INVAL.into()),
+        }
+        if opening.access == Access::Read && !opening.truncate {
+            return self.open_for_reading(node);
+        }
+        self.copy_up(node, if opening.truncate { Wanted::Nothing } else { Wanted::All })?;
+        self.nodes.write().get_mut(node)?.opens += 1;
+        let opened = self.open_for_writing(node, opening);
+        opened.inspect_err(|_| self.release(Handle::new(node.number())))
+    }
+
+    fn open_for_reading(&self, id: NodeId) -> Result<Handle> {
+        let mut nodes = self.nodes.write();
+        let node = nodes.get_mut(id)?;
+        if let (Place::Lower(below), None) = (&node.place, &node.reader) {
+            node.reader = below.file().map_err(fault("opening a file"))?;
+        }
+        node.opens += 1;
+        Ok(Handle::new(id.number()))
+    }
+
+    fn open_for_writing(&self, node: NodeId, opening: Opening) -> Result<Handle> {
+        let file = self.writable(node)?;
+        if opening.truncate {
+            rustix::fs::ftruncate(&*file, 0)?;
+        }
+        if opening.kill {
+            self.drop_privileges(At::Open(file.as_fd()))?;
+        }
+        Ok(Handle::new(node.number()))
+    }
+
+    pub fn release(&self, handle: Handle) {
+        let id = NodeId::new(handle.number());
+        let mut nodes = self.nodes.write();
+        let Ok(node) = nodes.get_mut(id) else { return };
+        node.opens = node.opens.saturating_sub(1);
+        if node.opens == 0 {
+            node.reader = None;
+            node.writer = None;
+            node.listing = None;
+            let dropped = nodes.drop_unused(id);
+            self.close_directories(&dropped);
+        }
+    }
+
+    /// What to read from. It is asked for anew at each read, since a copy-up changes it.
+    pub(super) fn source(&self, id: NodeId) -> Result<Source> {
+        let nodes = self.nodes.read();
+        let node = nodes.get(id)?;
+        match (&node.place, &node.writer, &node.reader) {
+            (Place::Orphan { file, .. }, ..) | (_, Some(file), _) | (_, None, Some(file)) => {
+                return readable(node.kind).map(|()| Source::File(file.clone()));
+            }
+            (Place::Lower(below), None, None) => {
+                return readable(node.kind).map(|()| Source::Lower(below.clone()));
+            }
+            (Place::Upper { .. }, None, None) => readable(node.kind)?,
+        }
+        let (parent, name) = node.names.first().cloned().ok_or(Errno::STALE)?;
+        let parent = self.directory(&nodes, parent)?;
+        let file = Arc::new(self.upper()?.open_file(&parent, &name, upper::Access::Read)?);
+        drop(nodes);
+        let mut nodes = self.nodes.write();
+        let node = nodes.get_mut(id)?;
+        if node.opens > 0 {
+            node.reader = Some(file.clone());
+        }
+        Ok(Source::File(file))
+    }
+}
+
+fn readable(kind: Kind) -> Result<()> {
+    match kind {
+        Kind::File => Ok(()),
+        Kind::Directory => Err(Errno::ISDIR.into()),
+        _ => Err(Errno::INVAL.into()),
+    }
+}

@@ -1,0 +1,123 @@
+//! chmod, chown, truncate and utimes.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use super::copy_up::Wanted;
+use super::upper::{Access, At, Times};
+use super::{Attributes, Change, Errno, Moment, NodeId, Overlay, Result};
+use crate::layer::Kind;
+
+/// A change in the ids of the upper.
+struct Plan {
+    size: Option<u64>,
+    user: Option<u32>,
+    group: Option<u32>,
+    permissions: Option<u16>,
+    accessed: Times,
+    modified: Times,
+    kill: bool,
+}
+
+const SET_ID: u16 = 0o6000;
+const GROUP_EXECUTE: u16 = 0o010;
+const SET_USER: u16 = 0o4000;
+const SET_GROUP: u16 = 0o2000;
+
+impl Overlay {
+    pub fn set_attributes(&self, node: NodeId, change: &Change) -> Result<Attributes> {
+        let plan = self.plan_change(node, change)?;
+        let wanted = if plan.size == Some(0) { Wanted::Nothing } else { Wanted::All };
+        self.copy_up(node, wanted)?;
+        self.apply_change(node, &plan)?;
+        self.attributes(node)
+    }
+
+    fn plan_change(&self, node: NodeId, change: &Change) -> Result<Plan> {
+        let kind = self.nodes.read().get(node)?.kind;
+        if change.size.is_some() && kind != Kind::File {
+            return Err(if kind == Kind::Directory { Errno::ISDIR } else { Errno::INVAL }.into());
+        }
+        if change.permissions.is_some() && kind == Kind::Symlink {
+            return Err(Errno::OPNOTSUPP.into());
+        }
+        let ids = &self.options.ids;
+        Ok(Plan {
+            size: change.size,
+            user: change.user.map(|user| ids.users.stored(user)).transpose()?.flatten(),
+            group: change.group.map(|group| ids.groups.stored(group)).transpose()?.flatten(),
+            permissions: change.permissions,
+            accessed: times(change.accessed),
+            modified: times(change.modified),
+            kill: change.kill,
+        })
+    }
+
+    fn apply_change(&self, node: NodeId, plan: &Plan) -> Result<()> {
+        let upper = self.upper()?;
+        if let Some(size) = plan.size {
+            rustix::fs::ftruncate(&*self.writable(node)?, size)?;
+        }
+        let nodes = self.nodes.read();
+        let address = self.address(&nodes, node)?;
+        if plan.user.is_some() || plan.group.is_some() {
+            upper.set_owner(address.at(), plan.user, plan.group)?;
+        }
+        if let Some(permissions) = plan.permissions {
+            upper.set_mode(address.at(), permissions)?;
+        }
+        if plan.kill {
+            self.drop_privileges(address.at())?;
+        }
+        if (plan.accessed, plan.modified) != (Times::Keep, Times::Keep) {
+            upper.set_times(address.at(), plan.accessed, plan.modified)?;
+        }
+        Ok(())
+    }
+
+    /// Takes set-id bits and file capabilities away, as a write by someone without the right to them does.
+    pub(super) fn drop_privileges(&self, at: At<'_>) -> Result<()> {
+        let upper = self.upper()?;
+        let stat = upper.stat(at)?;
+        let mut kept = stat.permissions & !SET_USER;
+        // Without the right to execute it, the bit means mandatory locking.
+        if kept & GROUP_EXECUTE != 0 {
+            kept &= !SET_GROUP;
+        }
+        if stat.permissions & SET_ID != 0 && kept != stat.permissions {
+            upper.set_mode(at, kept)?;
+        }
+        match upper.remove_xattr(at, b"security.capability").map_err(|error| error.errno()) {
+            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// The file of a node in the upper, open for writing; for this once, if it is not open anyway.
+    pub(super) fn writable(&self, id: NodeId) -> Result<Arc<File>> {
+        let mut nodes = self.nodes.write();
+        let node = nodes.get(id)?;
+        if let Some(file) = &node.writer {
+            return Ok(file.clone());
+        }
+        if let super::Place::Orphan { file, .. } = &node.place {
+            return Ok(file.clone());
+        }
+        let (parent, name) = node.names.first().cloned().ok_or(Errno::STALE)?;
+        let parent = self.directory(&nodes, parent)?;
+        let file = Arc::new(self.upper()?.open_file(&parent, &name, Access::ReadWrite)?);
+        let node = nodes.get_mut(id)?;
+        if node.opens > 0 {
+            node.writer = Some(file.clone());
+        }
+        Ok(file)
+    }
+}
+
+fn times(moment: Option<Moment>) -> Times {
+    match moment {
+        None => Times::Keep,
+        Some(Moment::Now) => Times::Now,
+        Some(Moment::At(time)) => Times::Set(time),
+    }
+}

@@ -1,0 +1,245 @@
+//! Copying a lower object up.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::fs::{FileType, XattrFlags};
+use rustix::io::Errno;
+
+use super::finish::Finish;
+use super::private::Mark;
+use super::stage::{Naming, Stage};
+use super::{At, Dir, Error, Namespace, Number, Object, Origin, Policy, Result, Stat, Times, Upper, origin};
+use crate::layer::Time;
+use crate::sys::copy::{self, Copied};
+use crate::sys::xattr;
+
+/// A lower object, to be copied to the upper.
+pub struct Original<'a> {
+    pub what: What<'a>,
+    /// Of a regular file.
+    pub data: Data<'a>,
+    pub permissions: u16,
+    pub user: u32,
+    pub group: u32,
+    pub accessed: Time,
+    pub modified: Time,
+    /// As a user sees them.
+    pub xattrs: &'a [(Vec<u8>, Vec<u8>)],
+    pub origin: Origin<'a>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What<'a> {
+    Directory,
+    File,
+    Symlink(&'a [u8]),
+    CharDevice(u32, u32),
+    BlockDevice(u32, u32),
+    Fifo,
+    Socket,
+}
+
+/// The content of a copied-up file.
+pub enum Data<'a> {
+    /// None, or it is about to be truncated.
+    Empty,
+    /// Of an open file: cloned, or copied with its holes.
+    File(BorrowedFd<'a>),
+    Read(Reader<'a>),
+    /// It stays in the lower file until [`Upper::fill`]; only the size is known.
+    Later {
+        size: u64,
+    },
+}
+
+/// Reads up to `length` bytes at an offset and gives them to the function, once.
+pub type Read<'a> = dyn Fn(u64, u32, &mut dyn FnMut(&[u8])) -> std::result::Result<(), Box<dyn std::error::Error + Send + Sync>>
+    + 'a;
+
+pub struct Reader<'a> {
+    pub size: u64,
+    /// Where there is data, as offset and length; `None` for a file without holes.
+    pub extents: Option<&'a [(u64, u64)]>,
+    pub read: &'a Read<'a>,
+}
+
+/// What is read of a lower file at once.
+const PIECE: u64 = 1 << 20;
+
+impl What<'_> {
+    pub(super) fn kind(&self) -> FileType {
+        match self {
+            Self::Directory => FileType::Directory,
+            Self::File => FileType::RegularFile,
+            Self::Symlink(_) => FileType::Symlink,
+            Self::CharDevice(..) => FileType::CharacterDevice,
+            Self::BlockDevice(..) => FileType::BlockDevice,
+            Self::Fifo => FileType::Fifo,
+            Self::Socket => FileType::Socket,
+        }
+    }
+}
+
+/// Whether the kernel is told the origin: two names of one origin would show one inode number for two inodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Names {
+    One,
+    Several,
+}
+
+impl Upper {
+    /// Makes the object in the upper, where `name` must be absent. The parent keeps its times.
+    pub fn copy_up(&self, parent: &Dir, name: &[u8], original: &Original<'_>) -> Result<Object> {
+        let stage = self.stage_original(original, Names::One, Naming::UnnamedIfPossible)?;
+        self.allow_name(stage.at(), stage.kind, name)?;
+        let before = self.expect_copy(parent)?;
+        stage.publish(parent, name)?;
+        self.after_copy(parent, &before);
+        self.changed(parent)?;
+        self.copied(parent, name, original)
+    }
+
+    /// The copy, finished in every attribute, and safe from a power cut where its content was written.
+    pub(super) fn stage_original(
+        &self,
+        original: &Original<'_>,
+        names: Names,
+        naming: Naming,
+    ) -> Result<Stage<'_>> {
+        let stage = self.stage(&original.what, original.permissions, naming)?;
+        let copied = match stage.file() {
+            Some(file) => self.write(file.as_fd(), &original.data)?,
+            None => Copied::Cloned,
+        };
+        self.finish(&stage, &self.finish_of(original, names))?;
+        if copied == Copied::Written && self.policy == Policy::Auto {
+            stage.sync()?;
+        }
+        Ok(stage)
+    }
+
+    fn finish_of<'a>(&self, original: &Original<'a>, names: Names) -> Finish<'a> {
+        let mut marks = vec![(Mark::Number, origin::encode_number(&original.origin))];
+        if names == Names::One || original.what == What::Directory {
+            marks.push((Mark::Origin, origin::encode(&original.origin)));
+        }
+        if let Data::Later { .. } = original.data {
+            marks.push((self.unfilled(), Vec::new()));
+        }
+        Finish {
+            user: original.user,
+            group: original.group,
+            permissions: original.permissions,
+            xattrs: original.xattrs,
+            marks,
+            times: Some((original.accessed, original.modified)),
+        }
+    }
+
+    /// The kernel reads its own form, and only the trusted one.
+    fn unfilled(&self) -> Mark {
+        match self.namespace {
+            Namespace::Trusted => Mark::Metacopy,
+            Namespace::User => Mark::Unfilled,
+        }
+    }
+
+    fn write(&self, to: BorrowedFd<'_>, data: &Data<'_>) -> Result<Copied> {
+        match data {
+            Data::Empty => Ok(Copied::Cloned),
+            Data::Later { size } => {
+                rustix::fs::ftruncate(to, *size)?;
+                Ok(Copied::Cloned)
+            }
+            Data::File(from) => Ok(copy::content(*from, to)?),
+            Data::Read(reader) => {
+                rustix::fs::ftruncate(to, reader.size)?;
+                let whole = [(0, reader.size)];
+                for &(start, length) in reader.extents.unwrap_or(&whole) {
+                    reader.copy(to, start, start.saturating_add(length).min(reader.size))?;
+                }
+                Ok(if reader.size == 0 { Copied::Cloned } else { Copied::Written })
+            }
+        }
+    }
+
+    /// Tells the kernel, and our own listings, that the directory will have an entry with an origin.
+    pub(super) fn expect_copy(&self, parent: &Dir) -> Result<Stat> {
+        self.mark_impure(parent)?;
+        Ok(parent.stat(b".")?)
+    }
+
+    pub(super) fn mark_impure(&self, parent: &Dir) -> Result<()> {
+        if self.mark(parent, b".", Mark::Impure)?.is_none() {
+            self.set_mark(At::Name(parent, b"."), FileType::Directory, Mark::Impure, b"y")?;
+        }
+        Ok(())
+    }
+
+    /// The copy is there already, so that a failure here is none of the caller's.
+    pub(super) fn after_copy(&self, parent: &Dir, before: &Stat) {
+        self.note_unsynced(before.inode);
+        let at = At::Name(parent, b".");
+        if let Err(error) = self.set_times(at, Times::Set(before.accessed), Times::Set(before.modified)) {
+            log::warn!("restoring the times of directory {} of the upper: {error}", before.inode);
+        }
+    }
+
+    pub(super) fn copied(&self, parent: &Dir, name: &[u8], original: &Original<'_>) -> Result<Object> {
+        let Origin { file_system, inode, .. } = original.origin;
+        Ok(Object {
+            stat: parent.stat(name)?,
+            number: Number::Lower { file_system, inode },
+            opaque: false,
+            implicit: false,
+            redirect: None,
+            unfilled: matches!(original.data, Data::Later { .. }),
+        })
+    }
+
+    /// Gives an object that was copied up with [`Data::Later`] its content; everything else stays. `file` is open for
+    /// reading and writing.
+    pub fn fill(&self, file: BorrowedFd<'_>, data: &Data<'_>) -> Result<()> {
+        let at = At::Open(file);
+        let before = self.stat(at)?;
+        let capability = xattr::get(at.place(), b"security.capability")?;
+        self.write(file, data)?;
+        if let Some(value) = capability {
+            xattr::set(at.place(), b"security.capability", &value, XattrFlags::empty())?;
+        }
+        if self.stat(at)?.permissions != before.permissions {
+            self.set_mode(at, before.permissions)?;
+        }
+        self.set_times(at, Times::Set(before.accessed), Times::Set(before.modified))?;
+        // What has no name does not outlive a power cut anyway.
+        if self.policy != Policy::Volatile && before.links > 0 {
+            rustix::fs::fsync(file)?;
+        }
+        for mark in [Mark::Metacopy, Mark::Unfilled] {
+            match xattr::remove(at.place(), &self.namespace.name(mark)) {
+                Err(Errno::NODATA) => {}
+                removed => removed?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Reader<'_> {
+    fn copy(&self, to: BorrowedFd<'_>, start: u64, end: u64) -> Result<()> {
+        let mut at = start;
+        while at < end {
+            let length = (end - at).min(PIECE) as u32;
+            let mut written = Ok(0);
+            (self.read)(at, length, &mut |bytes| {
+                written = copy::write_at(to, bytes, at).map(|()| bytes.len() as u64);
+            })
+            .map_err(Error::while_doing(|| format!("reading {length} bytes at {at} of the lower file")))?;
+            match written? {
+                0 => return Err(Errno::IO.into()),
+                count => at += count,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,103 @@
+//! The writable tree on disk, in the form of kernel overlayfs, and the sequences of system calls that change it. Each is
+//! seen whole or not at all: killed after any of its steps, it leaves the tree, as the kernel and plyfs read it, exactly
+//! as it was before or as it is after.
+//!
+//! Nothing here knows the lower tree or what is merged of both: the caller decides, and says what lies below. Objects
+//! are named by an open directory and a name, never by a path. Two sequences on one name must not run at once.
+
+mod attributes;
+mod copy_up;
+mod create;
+mod directory;
+mod entry;
+mod error;
+mod finish;
+mod journal;
+mod links;
+mod list;
+mod lock;
+mod open;
+mod origin;
+mod private;
+mod recovery;
+mod remove;
+mod rename;
+mod stage;
+mod stat;
+mod sync;
+mod whiteout;
+mod xattr;
+
+use std::path::PathBuf;
+
+pub use attributes::Times;
+pub use copy_up::{Data, Original, Read, Reader, What};
+pub use create::{New, Over};
+pub use directory::{Access, At, Dir};
+pub use entry::{Entry, Number, Object};
+pub use error::{Error, Result};
+pub use links::Alias;
+pub use list::{Listed, Shown};
+pub use lock::{Shared, share};
+pub use origin::{Located, Origin};
+pub use private::Namespace;
+pub use remove::Below;
+pub use rename::{Moved, Rename, Source, Target};
+pub use stat::Stat;
+pub use sync::{Extent, Policy};
+pub use xattr::Setting;
+
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Where private attributes are; tried when not given.
+    pub namespace: Option<Namespace>,
+    pub sync: Policy,
+    /// The directories below, which must not overlap with the upper.
+    pub layers: Vec<PathBuf>,
+}
+
+/// A writable tree, held by this process alone while it is open.
+pub struct Upper {
+    root: Dir,
+    /// `WORKDIR/work`: whatever is in it is not part of the tree.
+    work: Dir,
+    /// `WORKDIR/plyfs/hl`: objects that are being given their names.
+    links: Dir,
+    /// `WORKDIR/plyfs/journal`
+    records: Dir,
+    namespace: Namespace,
+    policy: Policy,
+    abilities: Abilities,
+    staging: stage::Names,
+    whiteouts: whiteout::Shared,
+    unsynced: sync::Unsynced,
+    journal: journal::Live,
+    _locks: lock::Held,
+}
+
+/// What the file system of the upper can do, tried when it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Abilities {
+    whiteouts: whiteout::Form,
+    /// O_TMPFILE, and a link made of it.
+    unnamed: bool,
+    /// RENAME_WHITEOUT.
+    rename_whiteout: bool,
+    /// The umask, and the ids that new files get by themselves.
+    umask: u16,
+    user: u32,
+    group: u32,
+}
+
+impl Upper {
+    pub fn root(&self) -> Dir {
+        self.root.clone()
+    }
+
+    pub fn namespace(&self) -> Namespace {
+        self.namespace
+    }
+}
+
+#[cfg(test)]
+mod tests;
