@@ -99,6 +99,10 @@ impl Object for InImage {
         self.image.lower.read(self.id, offset, length, serve)
     }
 
+    fn is_at_hand(&self, offset: u64, length: u32) -> bool {
+        self.image.lower.is_at_hand(self.id, offset, length)
+    }
+
     fn data(&self, offset: u64) -> Result<Option<Range<u64>>> {
         let content = self.tree().content(self.id)?;
         Ok(match content.extents {

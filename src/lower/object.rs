@@ -66,6 +66,8 @@ pub trait Object: Send + Sync {
     fn xattrs(&self) -> Result<Pairs>;
     /// Calls `serve` once, with the bytes from `offset` on: `length` of them, or as many as there are.
     fn read(&self, offset: u64, length: u32, serve: &mut dyn FnMut(&[u8])) -> Result<()>;
+    /// Whether a read would answer at once.
+    fn is_at_hand(&self, offset: u64, length: u32) -> bool;
     /// The first run of data at or after `offset`; `None` when only a hole follows.
     fn data(&self, offset: u64) -> Result<Option<Range<u64>>>;
     /// The whole file, where there is one to read from.

@@ -223,6 +223,10 @@ impl Object for Stacked {
         Ok(())
     }
 
+    fn is_at_hand(&self, _: u64, _: u32) -> bool {
+        true
+    }
+
     fn data(&self, offset: u64) -> Result<Option<Range<u64>>> {
         let file = self.content()?;
         match rustix::fs::seek(&file, SeekFrom::Data(offset)) {

@@ -10,6 +10,7 @@ use super::upper::{self, Alias, Data, Dir, New, Origin, Original, Over, Reader, 
 use super::{Errno, Error, NodeId, Overlay, Result, fault};
 use crate::layer::Kind;
 use crate::lower::{Below, Located, Pairs, Stat};
+use crate::union::Ids;
 
 /// How much of a file is wanted in the upper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +158,7 @@ impl Overlay {
         wanted: Wanted,
     ) -> Result<Place> {
         let upper = self.upper()?;
-        let facts = Facts::read(&below, wanted)?;
+        let facts = self.facts(&below, wanted)?;
         let is_directory = facts.stat.kind == Kind::Directory;
         let object = facts.with_original(&below, wanted, |original| match (names, parents) {
             ([(_, name)], [parent]) => Ok(upper.copy_up(parent, name, original)?),
@@ -171,9 +172,24 @@ impl Overlay {
         Ok(Place::Upper { inode: object.stat.inode, below: is_directory.then_some(below) })
     }
 
+    /// Where everything belongs to one, whose files they are on disk matters to nobody: a plain user's are the user's.
+    fn facts(&self, below: &Below, wanted: Wanted) -> Result<Facts> {
+        let mut facts = Facts::read(below, wanted)?;
+        let own = rustix::process::geteuid();
+        match &self.options.ids.users {
+            Ids::All(_) if !own.is_root() => facts.stat.user = own.as_raw(),
+            _ => {}
+        }
+        match &self.options.ids.groups {
+            Ids::All(_) if !own.is_root() => facts.stat.group = rustix::process::getegid().as_raw(),
+            _ => {}
+        }
+        Ok(facts)
+    }
+
     /// An open file whose name is gone is copied to one that has none.
     fn copy_nameless(&self, below: &Below, wanted: Wanted) -> Result<Place> {
-        let facts = Facts::read(below, wanted)?;
+        let facts = self.facts(below, wanted)?;
         if facts.stat.kind != Kind::File {
             return Err(Errno::ROFS.into());
         }

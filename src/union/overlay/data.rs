@@ -11,7 +11,7 @@ use super::super::Whence;
 use super::nodes::Place;
 use super::open::Source;
 use super::upper::{At, Extent};
-use super::{Allocate, Allocation, Errno, Error, NodeId, Overlay, Result, fault};
+use super::{Allocate, Allocation, Errno, Error, Name, NodeId, Overlay, Result, fault};
 use crate::layer::Kind;
 use crate::lower::Below;
 
@@ -50,12 +50,43 @@ impl Overlay {
         }
     }
 
+    /// Whether [`Overlay::read`] would answer at once.
+    pub fn is_at_hand(&self, node: NodeId, offset: u64, length: u32) -> bool {
+        match self.nodes.read().get(node).map(|node| &node.place) {
+            Ok(Place::Lower(below)) => below.is_at_hand(offset, length),
+            _ => true,
+        }
+    }
+
+    /// How many bytes are copied up before a node can be changed, at most.
+    pub fn copied_by_changing(&self, node: NodeId) -> u64 {
+        let nodes = self.nodes.read();
+        nodes.get(node).map_or(0, |node| match (&node.place, node.kind) {
+            (Place::Lower(below), Kind::File) => below.stat().map_or(0, |stat| stat.size),
+            _ => 0,
+        })
+    }
+
+    /// The same for giving it another name. Of a directory that is not the upper's alone it is not known.
+    pub fn copied_by_renaming(&self, at: Name<'_>) -> u64 {
+        let nodes = self.nodes.read();
+        let child = nodes.get(at.parent).ok().and_then(|parent| parent.children.get(at.name).copied());
+        let Some(id) = child else { return 0 };
+        match nodes.get(id) {
+            Ok(node) if node.kind == Kind::Directory && node.below().is_some() => u64::MAX,
+            _ => {
+                drop(nodes);
+                self.copied_by_changing(id)
+            }
+        }
+    }
+
     /// `kill`: set-id bits and file capabilities go.
     pub fn write(&self, node: NodeId, offset: u64, data: &[u8], kill: bool) -> Result<u32> {
         self.copy_up(node, super::copy_up::Wanted::All)?;
         let file = self.writable(node)?;
         if kill {
-            self.drop_privileges(At::Open(file.as_fd()))?;
+            self.drop_set_id(At::Open(file.as_fd()))?;
         }
         file.write_all_at(data, offset).map_err(answer)?;
         Ok(u32::try_from(data.len()).unwrap_or(u32::MAX))

@@ -49,7 +49,7 @@ impl Overlay {
             rustix::fs::ftruncate(&*file, 0)?;
         }
         if opening.kill {
-            self.drop_privileges(At::Open(file.as_fd()))?;
+            self.drop_set_id(At::Open(file.as_fd()))?;
         }
         Ok(Handle::new(node.number()))
     }

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::sync::Arc;
 
+use rustix::fs::FileType;
+
 use super::copy_up::Wanted;
 use super::upper::{Access, At, Times};
 use super::{Attributes, Change, Errno, Moment, NodeId, Overlay, Result};
@@ -75,8 +77,24 @@ impl Overlay {
         Ok(())
     }
 
-    /// Takes set-id bits and file capabilities away, as a write by someone without the right to them does.
-    pub(super) fn drop_privileges(&self, at: At<'_>) -> Result<()> {
+    /// Takes set-id bits and file capabilities away, as a change by someone without the right to them does.
+    fn drop_privileges(&self, at: At<'_>) -> Result<()> {
+        let upper = self.upper()?;
+        // A directory's bits say whose its files are, and stay.
+        if upper.stat(at)?.kind == FileType::Directory {
+            return Ok(());
+        }
+        self.drop_set_id(at)?;
+        // Asked for first: to remove one takes a right even where there is none.
+        match upper.xattr(at, b"security.capability").map_err(|error| error.errno()) {
+            Ok(_) => Ok(upper.remove_xattr(at, b"security.capability")?),
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Takes set-id bits away before a write; that takes file capabilities away by itself, whoever writes.
+    pub(super) fn drop_set_id(&self, at: At<'_>) -> Result<()> {
         let upper = self.upper()?;
         let stat = upper.stat(at)?;
         let mut kept = stat.permissions & !SET_USER;
@@ -87,10 +105,7 @@ impl Overlay {
         if stat.permissions & SET_ID != 0 && kept != stat.permissions {
             upper.set_mode(at, kept)?;
         }
-        match upper.remove_xattr(at, b"security.capability").map_err(|error| error.errno()) {
-            Ok(()) | Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
+        Ok(())
     }
 
     /// The file of a node in the upper, open for writing; for this once, if it is not open anyway.
