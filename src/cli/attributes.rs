@@ -43,7 +43,7 @@ pub fn mode(kind: Kind, mode: u16) -> String {
 }
 
 /// The word for `--json`.
-fn kind_word(kind: Kind) -> &'static str {
+pub fn kind_word(kind: Kind) -> &'static str {
     match kind {
         Kind::Directory => "directory",
         Kind::File | Kind::LowerLink | Kind::Whiteout => "file",

@@ -8,6 +8,7 @@ mod completion;
 mod context;
 mod cp;
 mod doctor;
+mod drop_in;
 mod error;
 mod facts;
 mod filter;
@@ -34,6 +35,7 @@ mod time;
 mod tree;
 mod umount;
 mod units;
+mod uppers;
 mod walk;
 
 use std::path::PathBuf;
@@ -76,6 +78,9 @@ enum Command {
     Mount(mount::Arguments),
     #[command(visible_alias = "unmount")]
     Umount(umount::Arguments),
+    #[command(visible_alias = "upper")]
+    Uppers(uppers::Arguments),
+    Discard(uppers::Discard),
     Ls(ls::Arguments),
     Cat(cat::Arguments),
     Cp(cp::Arguments),
@@ -126,6 +131,9 @@ pub fn command() -> clap::Command {
 }
 
 pub fn main() -> ExitCode {
+    if drop_in::is_meant(&std::env::args_os().take(2).collect::<Vec<_>>()) {
+        return drop_in::main();
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return error::report_usage(&error),
@@ -152,6 +160,8 @@ fn act(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Rmi(arguments) => rmi::run(context, &arguments),
         Command::Mount(arguments) => mount::run(context, &arguments),
         Command::Umount(arguments) => umount::run(context, arguments),
+        Command::Uppers(arguments) => uppers::run(context, &arguments),
+        Command::Discard(arguments) => uppers::discard(context, &arguments),
         Command::Ls(arguments) => ls::run(context, &arguments),
         Command::Cat(arguments) => cat::run(context, &arguments),
         Command::Cp(arguments) => cp::run(context, &arguments),

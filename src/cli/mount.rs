@@ -13,14 +13,20 @@ use super::output::{self, Column, Format, Listing};
 use super::platform::Choice;
 use super::umount::told;
 use super::units;
+use crate::lower::Lower;
 use crate::mount::daemon::{self, Detached, Launch};
-use crate::mount::{self, Mount, Options, Request, State};
+use crate::mount::{
+    self, Base, InvalidOption, Mount, Options, Request, Root, State, Tree, UpperPaths, Uppers,
+};
+use crate::union::upper::Namespace;
 
 /// Mount an image, or list what is mounted
 ///
 /// Prints the directory alone, so that `cd $(plyfs mount alpine)` works. The image is one of the store or a file; a
 /// file is read where it is, and must stay there. Returns when the mount is live; a process stays with it until it is
-/// unmounted.
+/// unmounted. An image never changes: what is written to a mount goes to an upper, which is there again at the next
+/// mount; `plyfs uppers` lists them, `plyfs diff` shows what is in one, `plyfs discard` empties it. In a plain user's
+/// everything is the user's own, unless it is mounted in `plyfs unshare`.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// An image of the store, or a file
@@ -31,12 +37,25 @@ pub struct Arguments {
     /// Stay in the foreground until it is unmounted
     #[arg(short, long)]
     foreground: bool,
-    /// Options of mount(8): allow_other, dev, suid, noexec, uid=N, gid=N, fsname=NAME, max_read=N
+    /// Options of mount(8): allow_other, dev, suid, noexec, uid=N, gid=N, fsname=NAME, max_read=N; with an upper also
+    /// volatile, fsync=auto|strict|volatile, writeback=1, timeout=SECONDS, userxattr, noacl, noxattrs, max_write=N
     #[arg(short, value_name = "OPTIONS")]
     options: Vec<String>,
-    /// All that there is so far
-    #[arg(short, long)]
+    /// As the image is; this is so unless one of the following is given
+    #[arg(short, long, conflicts_with_all = ["rw", "name", "upper"])]
     read_only: bool,
+    /// To be written to: an upper of the store is named for the image
+    #[arg(long)]
+    rw: bool,
+    /// The same, with an upper of this name
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// An upper directory of your own, in the form of overlayfs
+    #[arg(long, value_name = "DIR", requires = "work", conflicts_with = "name")]
+    upper: Option<PathBuf>,
+    /// Its work directory, on the same file system
+    #[arg(long, value_name = "DIR", requires = "upper")]
+    work: Option<PathBuf>,
     /// Of the list: `table`, `table TEMPLATE`, `json` or a Go template
     #[arg(long, value_name = "FORMAT", conflicts_with = "image")]
     format: Option<String>,
@@ -44,9 +63,35 @@ pub struct Arguments {
     platform: Choice,
 }
 
+/// Where what is written goes.
+#[derive(Debug)]
+enum Upper {
+    None,
+    Kept { name: Option<String> },
+    Own(UpperPaths),
+}
+
+impl Arguments {
+    fn upper(&self) -> Upper {
+        match (&self.upper, &self.work) {
+            (Some(upper), Some(work)) => Upper::Own(UpperPaths { upper: upper.clone(), work: work.clone() }),
+            _ if self.rw || self.name.is_some() => Upper::Kept { name: self.name.clone() },
+            _ => Upper::None,
+        }
+    }
+
+    fn options(&self) -> Result<Options, InvalidOption> {
+        let options = Options::parse(&self.options)?;
+        match self.upper() {
+            Upper::None => options.refuse_upper_words().map(|()| options),
+            Upper::Kept { .. } | Upper::Own(_) => Ok(options.of_a_writer()),
+        }
+    }
+}
+
 pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let Some(image) = &arguments.image else { return list(context, arguments.format.as_deref()) };
-    let options = Options::parse(&arguments.options).map_err(|error| Usage(error.to_string()))?;
+    let options = arguments.options().map_err(|error| Usage(error.to_string()))?;
     if arguments.foreground {
         return serve(context, image, arguments, options, Launch::Foreground);
     }
@@ -70,17 +115,57 @@ fn serve(
     // Until the mount's record says what it uses.
     let lease = opened.store.lease()?;
     let lower = Arc::new(lower(&opened)?);
+    let (tree, upper) = tree(context, &opened, lower, &arguments.upper(), &options)?;
     let request = Request {
-        store: context.root().to_owned(),
+        store: Some(context.root().to_owned()),
         image: opened.shown(),
         digests: digests(&opened),
         target: arguments.directory.clone(),
+        upper,
         options,
     };
-    let live = mount::start(lower, request).map_err(told)?;
+    let live = mount::start(tree, request).map_err(told)?;
     drop(lease);
     output::line(&live.target().display().to_string())?;
     live.stay(launch).map_err(told)
+}
+
+/// What is to be mounted, and the name of the store's upper that is used.
+fn tree(
+    context: &Context,
+    opened: &Opened,
+    lower: Arc<Lower>,
+    upper: &Upper,
+    options: &Options,
+) -> anyhow::Result<(Tree, Option<String>)> {
+    match upper {
+        Upper::None => Ok((mount::open::image(lower, options), None)),
+        Upper::Own(paths) => Ok((mount::open::image_with_upper(lower, paths, options).map_err(told)?, None)),
+        Upper::Kept { name } => {
+            let base = base(opened, &lower, options)?;
+            let name = name.clone().unwrap_or_else(|| Uppers::name_for(&base.image));
+            let kept = Uppers::of_store(context.root()).open(&name, &base).map_err(told)?;
+            if kept.is_in_use().map_err(told)? {
+                return Err(told(mount::Error::UpperInUse(name)));
+            }
+            let options = Options { namespace: Some(kept.namespace()), ..options.clone() };
+            let tree = mount::open::image_with_upper(lower, &kept.paths(), &options).map_err(told)?;
+            Ok((tree, Some(name)))
+        }
+    }
+}
+
+fn base(opened: &Opened, lower: &Lower, options: &Options) -> anyhow::Result<Base> {
+    let root = lower.tree().inode(0);
+    Ok(Base {
+        wanted: opened.lasting()?,
+        image: opened.shown(),
+        manifest: opened.image.descriptor.digest,
+        digests: digests(opened),
+        root: Root { mode: root.mode(), user: root.uid(), group: root.gid() },
+        userxattr: options.namespace == Some(Namespace::User),
+        since: Base::now(),
+    })
 }
 
 /// What of the store the mount uses.
@@ -97,6 +182,7 @@ const HEADINGS: &[Column] = &[
     ("Since", "SINCE"),
     ("State", "STATE"),
     ("Options", "OPTIONS"),
+    ("Upper", "UPPER"),
     ("ID", "MOUNT ID"),
 ];
 
@@ -124,6 +210,7 @@ fn row(mount: &Mount) -> Map<String, Value> {
         "Pid": record.pid,
         "Since": format!("{} ago", units::duration(ago)),
         "State": state,
+        "Upper": record.upper.as_deref().unwrap_or_default(),
     });
     match fields {
         Value::Object(row) => row,

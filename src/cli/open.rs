@@ -38,6 +38,17 @@ impl Opened {
         }
     }
 
+    /// By what it is found again, from wherever a command is run: a name may move to another image.
+    pub fn lasting(&self) -> anyhow::Result<String> {
+        match &self.from {
+            From::Store(..) => Ok(self.image.descriptor.digest.to_string()),
+            From::File(_, location) => {
+                let path = std::path::absolute(&location.path)?;
+                Ok(Location { path, ..location.clone() }.to_string())
+            }
+        }
+    }
+
     pub fn repository_digests(&self) -> Vec<String> {
         match &self.from {
             From::Store(_, found) => facts::repository_digests(&self.image.names, &found.entry.descriptor),

@@ -20,7 +20,7 @@ use crate::store::{self, Store};
 pub struct Arguments {
     #[arg(value_name = "IMAGE", required = true)]
     images: Vec<String>,
-    /// Also an image that has several names, or is mounted: a mount keeps what it needs until it is taken away
+    /// Also an image that has several names, or is mounted, or has an upper: what they need is kept
     #[arg(short, long)]
     force: bool,
     /// Remove names only, and keep on disk what they named
@@ -56,7 +56,7 @@ fn remove(context: &Context, store: &Store, wanted: &str, arguments: &Arguments)
     let held = held(context)?;
     let plan = plan(wanted, found, arguments.force)?;
     if let (Plan::Remove(entry), false) = (&plan, arguments.force) {
-        refuse_mounted(wanted, entry, image.as_ref(), &held)?;
+        refuse_used(wanted, entry, image.as_ref(), &held)?;
     }
     apply(store, plan, image.as_ref())?;
     if !arguments.no_prune {
@@ -82,32 +82,52 @@ fn plan(wanted: &str, found: Found, force: bool) -> anyhow::Result<Plan> {
     }
 }
 
-/// What the mounts of this store use, where each is, and of what.
+/// What of this store is in use, and by whom.
 struct Held {
     digests: HashSet<Digest>,
-    mounts: Vec<mount::Mount>,
+    by: Vec<User>,
+}
+
+/// A mount, or an upper.
+struct User {
+    digests: Vec<Digest>,
+    why: String,
+    hint: String,
+}
+
+impl User {
+    fn of_mount(record: mount::Record) -> Self {
+        let target = record.target.display();
+        let (why, hint) = (format!("it is mounted at {target}"), format!("`plyfs umount {target}` first"));
+        Self { why, hint, digests: record.digests }
+    }
+
+    fn of_upper(upper: mount::Kept) -> Self {
+        let name = &upper.name;
+        let why = format!("upper {name} is over it");
+        Self { why, hint: format!("`plyfs uppers rm {name}` first"), digests: upper.base.digests }
+    }
 }
 
 fn held(context: &Context) -> anyhow::Result<Held> {
     let mounts = mount::list(&context.records()).map_err(told)?;
-    let digests = mounts.iter().flat_map(|mount| mount.record.digests.iter().copied()).collect();
-    Ok(Held { digests, mounts })
+    let uppers = mount::Uppers::of_store(context.root()).list().map_err(told)?;
+    let mounts = mounts.into_iter().map(|mount| User::of_mount(mount.record));
+    let by: Vec<User> = mounts.chain(uppers.into_iter().map(User::of_upper)).collect();
+    Ok(Held { digests: by.iter().flat_map(|user| user.digests.iter().copied()).collect(), by })
 }
 
-fn refuse_mounted(wanted: &str, entry: &Entry, image: Option<&Image>, held: &Held) -> anyhow::Result<()> {
+fn refuse_used(wanted: &str, entry: &Entry, image: Option<&Image>, held: &Held) -> anyhow::Result<()> {
     let id = image.map(Image::id);
     let manifest = image.map(|image| image.descriptor.digest);
     let is_of = |digest: &Digest| {
         *digest == entry.descriptor.digest || Some(*digest) == id || Some(*digest) == manifest
     };
-    match held.mounts.iter().find(|mount| mount.record.digests.iter().any(is_of)) {
+    match held.by.iter().find(|user| user.digests.iter().any(is_of)) {
         None => Ok(()),
-        Some(mount) => {
-            let target = mount.record.target.display();
-            let error = anyhow::anyhow!(
-                "conflict: unable to remove {wanted} (must force) - it is mounted at {target}"
-            );
-            Err(hinted(error, format!("`plyfs umount {target}` first")))
+        Some(User { why, hint, .. }) => {
+            let error = anyhow::anyhow!("conflict: unable to remove {wanted} (must force) - {why}");
+            Err(hinted(error, hint.as_str()))
         }
     }
 }

@@ -17,9 +17,10 @@ use fuser::{
     TimeOrNow, WriteFlags,
 };
 
+use super::answer::reply_xattr;
 use super::convert::{self, UNLIMITED, errno, file_attributes, file_type};
-use super::readers::{Job, Readers};
-use crate::union::{self, NAME_MAX, NodeId, Union, Whence};
+use super::pool::{Job, Pool};
+use crate::union::{self, NAME_MAX, NodeId, Union};
 
 /// Nodes are never given to another file, so there is one generation.
 const GENERATION: Generation = Generation(0);
@@ -30,12 +31,12 @@ const MOST_BACKGROUND: u16 = 64;
 
 pub struct Adapter {
     union: Arc<Union>,
-    readers: Readers,
+    pool: Pool,
 }
 
 impl Adapter {
-    pub fn new(union: Arc<Union>, readers: Readers) -> Self {
-        Self { union, readers }
+    pub fn new(union: Arc<Union>, pool: Pool) -> Self {
+        Self { union, pool }
     }
 
     fn wanted(&self) -> InitFlags {
@@ -71,16 +72,6 @@ fn node(number: INodeNo) -> NodeId {
 fn guarded(doing: &str, work: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(work)).is_err() {
         log::error!("{doing}: the handler panicked, which is a bug in plyfs");
-    }
-}
-
-/// A size of zero asks for the size.
-fn reply_xattr(reply: ReplyXattr, size: u32, value: &[u8]) {
-    match (size, u32::try_from(value.len())) {
-        (_, Err(_)) => reply.error(Errno::E2BIG),
-        (0, Ok(length)) => reply.size(length),
-        (room, Ok(length)) if length > room => reply.error(Errno::ERANGE),
-        _ => reply.data(value),
     }
 }
 
@@ -138,7 +129,7 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        self.readers.read(Job { node: node(ino), offset, length, reply });
+        self.pool.read(&self.union, Job { node: node(ino), offset, length, reply });
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
@@ -221,12 +212,8 @@ impl Filesystem for Adapter {
 
     fn lseek(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
         guarded("seeking", || {
-            let found = match (u64::try_from(offset), whence) {
-                (Ok(offset), libc::SEEK_DATA) => self.union.seek(node(ino), offset, Whence::Data),
-                (Ok(offset), libc::SEEK_HOLE) => self.union.seek(node(ino), offset, Whence::Hole),
-                (Err(_), libc::SEEK_DATA | libc::SEEK_HOLE) => Err(union::Errno::NXIO.into()),
-                _ => Err(union::Errno::INVAL.into()),
-            };
+            let found = convert::seeking(offset, whence)
+                .and_then(|(offset, whence)| self.union.seek(node(ino), offset, whence));
             match found {
                 Ok(place) => reply.offset(place as i64),
                 Err(error) => reply.error(errno(&error)),

@@ -1,8 +1,12 @@
 //! The FUSE protocol, and the only home of `fuser`: requests in, one method of the union called, its answer out.
 
 mod adapter;
+mod answer;
 mod convert;
-mod readers;
+mod pool;
 mod session;
+mod writable;
 
+pub use convert::UNLIMITED;
 pub use session::{Prepared, Session};
+pub use writable::Settings;

@@ -9,38 +9,59 @@ use std::thread::available_parallelism;
 use fuser::{Config, SessionACL};
 
 use super::adapter::Adapter;
-use super::readers::Readers;
-use crate::union::Union;
+use super::pool::Pool;
+use super::writable::{Settings, Writable};
+use crate::union::{Overlay, Union};
+
+/// What waits in a mount that is written to mostly waits for the disk.
+const WRITABLE_WORKERS: usize = 8;
 
 /// Ready to serve, before there is a mount: once there is one, a path may lead into it, where nobody answers yet.
-pub struct Prepared {
-    adapter: Adapter,
-    config: Config,
+pub struct Prepared(Served<Adapter, Writable>);
+
+enum Served<R, W> {
+    ReadOnly(R),
+    Writable(W),
 }
 
 impl Prepared {
-    pub fn new(union: Union) -> io::Result<Self> {
-        let union = Arc::new(union);
+    pub fn read_only(union: Union) -> io::Result<Self> {
         let workers = available_parallelism().map_or(2, NonZeroUsize::get).clamp(2, 4);
-        let readers = Readers::start(Arc::clone(&union), workers)?;
-        let mut config = Config::default();
-        config.n_threads = Some(1);
-        Ok(Self { adapter: Adapter::new(union, readers), config })
+        let pool = Pool::start(workers)?;
+        Ok(Self(Served::ReadOnly(Adapter::new(Arc::new(union), pool))))
+    }
+
+    pub fn writable(overlay: Overlay, settings: Settings) -> io::Result<Self> {
+        let pool = Pool::start(WRITABLE_WORKERS)?;
+        Ok(Self(Served::Writable(Writable::new(Arc::new(overlay), pool, settings))))
     }
 
     /// Agrees with the kernel on the protocol. The mount is live when this returns; its requests wait for
     /// [`Session::run`].
     pub fn begin(self, device: OwnedFd) -> io::Result<Session> {
+        let mut config = Config::default();
+        config.n_threads = Some(1);
         // Who may enter is checked by the kernel, which also caches what it was told: a check here would be too late.
-        fuser::Session::from_fd(self.adapter, device, SessionACL::All, self.config).map(Session)
+        let all = SessionACL::All;
+        Ok(Session(match self.0 {
+            Served::ReadOnly(adapter) => {
+                Served::ReadOnly(fuser::Session::from_fd(adapter, device, all, config)?)
+            }
+            Served::Writable(writable) => {
+                Served::Writable(fuser::Session::from_fd(writable, device, all, config)?)
+            }
+        }))
     }
 }
 
-pub struct Session(fuser::Session<Adapter>);
+pub struct Session(Served<fuser::Session<Adapter>, fuser::Session<Writable>>);
 
 impl Session {
     /// Serves until the mount is gone for good.
     pub fn run(self) -> io::Result<()> {
-        self.0.run()
+        match self.0 {
+            Served::ReadOnly(session) => session.run(),
+            Served::Writable(session) => session.run(),
+        }
     }
 }

@@ -4,20 +4,28 @@
 pub mod daemon;
 pub mod doctor;
 mod list;
+pub mod namespace;
+pub mod open;
 mod options;
+mod overlay;
 mod place;
 mod record;
 mod start;
+mod uppers;
+mod words;
 
 use std::io;
 use std::path::PathBuf;
 
 pub use list::{Mount, State, Which, list, unmount};
 pub use options::{InvalidOption, Options};
+pub use overlay::{Overlay, UpperPaths};
 pub use record::{Record, Records};
-pub use start::{Live, Request, start};
+pub use start::{Live, Request, Tree, start};
+pub use uppers::{Base, Kept, Root, Uppers};
 
 pub use crate::sys::mount::{Access, Unmount};
+use crate::union::upper;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -27,12 +35,28 @@ pub enum Error {
     NotADirectory(PathBuf),
     #[error("mountpoint {path} would hide the store {store}")]
     HidesStore { path: PathBuf, store: PathBuf },
+    #[error("nothing says where to mount")]
+    NoTarget,
     #[error("{0} is not mounted")]
     NotMounted(PathBuf),
     #[error("{0} is detached and still in use; it ends with its last user")]
     StillUsed(PathBuf),
     #[error("{path} is a mount of type {file_system}, not of plyfs")]
     NotOurs { path: PathBuf, file_system: String },
+    #[error("no such upper: {0}")]
+    NoUpper(String),
+    #[error("`{0}` cannot name an upper: letters, digits, `.`, `_` and `-` can")]
+    UpperName(String),
+    #[error("upper {0} is mounted")]
+    UpperInUse(String),
+    #[error("upper {name} is over another image, {image}")]
+    OtherImage { name: String, image: String },
+    #[error("upper {path}: {source}")]
+    Upper { path: PathBuf, source: upper::Error },
+    #[error(transparent)]
+    Lower(#[from] crate::lower::Error),
+    #[error(transparent)]
+    Union(#[from] crate::union::Error),
     #[error(transparent)]
     System(#[from] crate::sys::mount::Error),
     #[error("{doing}: {source}")]
@@ -49,6 +73,11 @@ impl Error {
             }
             Self::Target { source, .. } if source.raw_os_error() == Some(libc::ENOTCONN) => {
                 Some("a mount whose daemon died is still there; `plyfs umount` takes it away")
+            }
+            Self::NoUpper(_) => Some("`plyfs uppers` lists what there is"),
+            Self::UpperInUse(_) => Some("`plyfs mount` says where; unmount it first"),
+            Self::OtherImage { .. } => {
+                Some("give this one a name with `--name`, or remove the other with `plyfs uppers rm`")
             }
             _ => None,
         }

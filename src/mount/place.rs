@@ -67,7 +67,7 @@ fn make_below(parent: &Path, name: &str) -> io::Result<Place> {
 }
 
 /// `docker.io/library/alpine:3.20` becomes `alpine-3.20`: the last part, in letters that need no quoting.
-fn plain_name(image: &str) -> String {
+pub(super) fn plain_name(image: &str) -> String {
     let last = image.rsplit('/').find(|part| !part.is_empty()).unwrap_or(image);
     let plain = last.chars().map(|letter| match letter {
         'a'..='z' | 'A'..='Z' | '0'..='9' | '.' | '_' | '-' => letter,

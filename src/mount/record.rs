@@ -29,6 +29,9 @@ pub struct Record {
     /// `major:minor`, once it is mounted.
     pub device: Option<String>,
     pub options: String,
+    /// The store's upper that is written to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upper: Option<String>,
     /// Seconds since 1970.
     pub since: u64,
 }
@@ -38,7 +41,18 @@ impl Record {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let pid = std::process::id();
         let id = format!("{:012x}", (now.as_nanos() as u64 ^ (u64::from(pid) << 40)) & 0xffff_ffff_ffff);
-        Self { id, pid, image, digests, target, made: false, device: None, options, since: now.as_secs() }
+        Self {
+            id,
+            pid,
+            image,
+            digests,
+            target,
+            made: false,
+            device: None,
+            options,
+            upper: None,
+            since: now.as_secs(),
+        }
     }
 }
 

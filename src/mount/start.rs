@@ -1,41 +1,53 @@
 //! Starting a mount, and staying with it to its end.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use super::daemon::Launch;
 use super::place::{self, Place};
 use super::record::Held;
 use super::{Error, Options, Record, Records, doing};
-use crate::fuse::Prepared;
-use crate::lower::Lower;
+use crate::fuse::{Prepared, Settings, UNLIMITED};
 use crate::oci::Digest;
 use crate::sys::mount::{self as system, FILE_SYSTEM, Unmount, Way};
+use crate::sys::namespace;
 use crate::sys::process;
-use crate::union::Union;
+use crate::union::{Overlay, Union};
 
 /// A mount to be started.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// The store's root, where the record goes.
-    pub store: PathBuf,
+    /// The store's root, where the record goes. None: the mount is nobody's but the caller's, and has no record.
+    pub store: Option<PathBuf>,
     /// The image's name, as `mount` and `df` shall show it.
     pub image: String,
     /// What of the store is in use while the mount is: the manifest, the config, the layers.
     pub digests: Vec<Digest>,
     /// None: a directory is made, and removed after the unmount.
     pub target: Option<PathBuf>,
+    /// The name of the store's upper that is written to.
+    pub upper: Option<String>,
     pub options: Options,
+}
+
+/// What a mount shows.
+pub enum Tree {
+    /// An image as it is, which the kernel may keep in memory without asking.
+    Image(Union),
+    Overlay {
+        overlay: Box<Overlay>,
+        read_only: bool,
+    },
 }
 
 /// A mount that answers. Dropped before its time, it is unmounted.
 pub struct Live {
     session: JoinHandle<io::Result<()>>,
     standing: Standing,
-    held: Held,
+    held: Option<Held>,
     place: Place,
 }
 
@@ -57,8 +69,8 @@ impl Drop for Standing {
     }
 }
 
-/// Mounts. The record is there before the mount is, so no mount is ever without one.
-pub fn start(lower: Arc<Lower>, request: Request) -> Result<Live, Error> {
+/// Mounts. The record is there before the mount is, so no mount of a store is ever without one.
+pub fn start(tree: Tree, request: Request) -> Result<Live, Error> {
     let options = &request.options;
     if options.debug {
         log::set_max_level(log::LevelFilter::Trace);
@@ -67,39 +79,78 @@ pub fn start(lower: Arc<Lower>, request: Request) -> Result<Live, Error> {
     let mut record =
         Record::new(request.image.clone(), request.digests.clone(), place.path.clone(), options.text.clone());
     record.made = place.made;
-    let records = Records::of_store(&request.store);
-    let mut held = records.hold(&record).map_err(doing("writing the mount's record"))?;
-    let prepared =
-        Prepared::new(Union::new(lower, options.ids.clone())).map_err(doing("starting threads"))?;
+    record.upper.clone_from(&request.upper);
+    let records = request.store.as_deref().map(Records::of_store);
+    let held = records.map(|records| records.hold(&record)).transpose();
+    let mut held = held.map_err(doing("writing the mount's record"))?;
+    let read_only = tree.is_read_only();
+    let prepared = prepare(tree, options).map_err(doing("starting threads"))?;
     // From here on a signal must unmount, and waits until there is someone to take it.
     process::hold_ending_signals().map_err(doing("holding signals"))?;
-    let device = mount(&place.path, &request)?;
+    let device = mount(&place.path, &request, read_only)?;
     let mut standing = Standing(Some(Mounted { target: place.path.clone(), device: None }));
     let session = serve(prepared, device)?;
     record.device = device_at(&place.path);
     standing.0 = Some(Mounted { target: place.path.clone(), device: record.device.clone() });
-    held.replace(&record).map_err(doing("writing the mount's record"))?;
+    if let Some(held) = &mut held {
+        held.replace(&record).map_err(doing("writing the mount's record"))?;
+    }
     Ok(Live { session, standing, held, place })
 }
 
-fn place(request: &Request) -> Result<Place, Error> {
-    let Some(target) = &request.target else { return place::make(&request.store, &request.image) };
-    let place = place::existing(target)?;
-    // The daemon could not reach its own record any more.
-    if request.store.canonicalize().is_ok_and(|store| store.starts_with(&place.path)) {
-        return Err(Error::HidesStore { path: place.path.clone(), store: request.store.clone() });
+impl Tree {
+    fn is_read_only(&self) -> bool {
+        match self {
+            Self::Image(_) => true,
+            Self::Overlay { read_only, .. } => *read_only,
+        }
     }
-    Ok(place)
 }
 
-fn mount(target: &Path, request: &Request) -> Result<OwnedFd, Error> {
+/// What the kernel gives at once unless it is told otherwise.
+const LARGEST_WRITE: u32 = 1 << 20;
+
+fn prepare(tree: Tree, options: &Options) -> io::Result<Prepared> {
+    match tree {
+        Tree::Image(union) => Prepared::read_only(union),
+        Tree::Overlay { overlay, .. } => {
+            let settings = Settings {
+                timeout: options.timeout.unwrap_or(UNLIMITED),
+                writeback: options.writeback,
+                access_lists: options.access_lists,
+                xattrs: options.xattrs,
+                max_write: options.max_write.unwrap_or(LARGEST_WRITE),
+                root_keeps_set_id: namespace::is_initial()?,
+            };
+            Prepared::writable(*overlay, settings)
+        }
+    }
+}
+
+fn place(request: &Request) -> Result<Place, Error> {
+    let store = request.store.as_deref();
+    let target = match (&request.target, store) {
+        (Some(target), _) => target,
+        (None, Some(store)) => return place::make(store, &request.image),
+        (None, None) => return Err(Error::NoTarget),
+    };
+    let place = place::existing(target)?;
+    // The daemon could not reach its own record any more.
+    match store.filter(|store| store.canonicalize().is_ok_and(|store| store.starts_with(&place.path))) {
+        Some(store) => Err(Error::HidesStore { path: place.path.clone(), store: store.to_owned() }),
+        None => Ok(place),
+    }
+}
+
+fn mount(target: &Path, request: &Request, read_only: bool) -> Result<OwnedFd, Error> {
     let options = &request.options;
     let device = system::mount(&system::Request {
         target,
         name: options.name.as_deref().unwrap_or(&request.image),
         access: options.access_by(Way::of_this_process()),
-        flags: options.flags(),
+        flags: options.flags(read_only),
         max_read: options.max_read,
+        labels: &options.labels,
     })?;
     Ok(device)
 }
@@ -122,10 +173,18 @@ impl Live {
         &self.place.path
     }
 
+    /// Where the daemon says what it has to say; without a record, nobody would look for it.
+    fn log(&self) -> io::Result<File> {
+        match &self.held {
+            Some(held) => held.open_log(),
+            None => File::options().append(true).open("/dev/null"),
+        }
+    }
+
     /// Stays until the mount is gone. Started in the background, the process leaves its parent and its terminal first.
     pub fn stay(mut self, launch: Launch) -> Result<(), Error> {
         let log = match launch.is_background() {
-            true => Some(self.held.open_log().map_err(doing("opening the mount's log"))?),
+            true => Some(self.log().map_err(doing("opening the mount's log"))?),
             false => None,
         };
         if let Some(mounted) = self.standing.0.clone() {

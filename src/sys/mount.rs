@@ -84,6 +84,8 @@ pub struct Request<'a> {
     pub access: Access,
     pub flags: Flags,
     pub max_read: Option<u32>,
+    /// `context="…"` and its kin, for the kernel's security module.
+    pub labels: &'a [String],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +156,10 @@ fn device_options(request: &Request<'_>, device: i32) -> Result<CString, Error> 
     if let Some(bytes) = request.max_read {
         options.push_str(&format!(",max_read={bytes}"));
     }
+    for label in request.labels {
+        options.push(',');
+        options.push_str(label);
+    }
     CString::new(options)
         .map_err(|error| Error::System { doing: "writing mount options", source: error.into() })
 }
@@ -200,6 +206,7 @@ fn check_allowed_to_users(request: &Request<'_>) -> Result<(), Error> {
     match (request.flags, request.access) {
         (Flags { devices: true, .. }, _) => Err(Error::RootOnly("dev")),
         (Flags { set_id: true, .. }, _) => Err(Error::RootOnly("suid")),
+        _ if !request.labels.is_empty() => Err(Error::RootOnly("context")),
         (_, Access::Everyone) if !users_may_allow_others() => Err(Error::OthersNotAllowed),
         _ => open_device().map(drop),
     }

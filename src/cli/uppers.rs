@@ -1,0 +1,114 @@
+//! `plyfs uppers` and `plyfs discard`: the writable layers that the store keeps.
+
+use serde_json::{Map, Value, json};
+
+use super::context::Context;
+use super::error::{Told, tell};
+use super::output::{self, Column, Format, Listing};
+use super::umount::told;
+use super::units;
+use crate::mount::{Error, Kept, Uppers};
+
+/// List what was written to images, or remove it
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    list: List,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    #[command(visible_alias = "list")]
+    Ls(List),
+    #[command(visible_alias = "remove")]
+    Rm(Names),
+}
+
+/// List the uppers that the store keeps
+#[derive(clap::Args)]
+struct List {
+    /// `table`, `table TEMPLATE`, `json` or a Go template
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<String>,
+    /// Only the names
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Remove uppers, with all that was written
+#[derive(clap::Args)]
+pub struct Names {
+    /// As `plyfs uppers` lists them
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+}
+
+/// Throw away what was written, and keep the upper
+///
+/// The next `plyfs mount --rw` shows the image as it is.
+#[derive(clap::Args)]
+pub struct Discard {
+    #[command(flatten)]
+    names: Names,
+}
+
+pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
+    let uppers = Uppers::of_store(context.root());
+    match &arguments.command {
+        Some(Command::Rm(names)) => each(names, |name| uppers.remove(name)),
+        Some(Command::Ls(list)) => self::list(&uppers, list),
+        None => list(&uppers, &arguments.list),
+    }
+}
+
+pub fn discard(context: &Context, arguments: &Discard) -> anyhow::Result<()> {
+    let uppers = Uppers::of_store(context.root());
+    each(&arguments.names, |name| uppers.discard(name))
+}
+
+/// One that fails does not keep the others.
+fn each(names: &Names, act: impl Fn(&str) -> Result<(), Error>) -> anyhow::Result<()> {
+    let mut failed = false;
+    for name in &names.names {
+        match act(name) {
+            Ok(()) => output::line(name)?,
+            Err(error) => {
+                failed = true;
+                tell(&told(error));
+            }
+        }
+    }
+    if failed { Err(Told::FAILED.into()) } else { Ok(()) }
+}
+
+const HEADINGS: &[Column] =
+    &[("Name", "NAME"), ("Image", "IMAGE"), ("State", "STATE"), ("Created", "CREATED"), ("Size", "SIZE")];
+
+fn list(uppers: &Uppers, list: &List) -> anyhow::Result<()> {
+    let kept = uppers.list().map_err(told)?;
+    if list.quiet {
+        return kept.iter().try_for_each(|upper| Ok(output::line(&upper.name)?));
+    }
+    let rows = kept.iter().map(row).collect::<anyhow::Result<_>>()?;
+    Listing { columns: HEADINGS, headings: HEADINGS, rows }.print(&Format::of(list.format.as_deref())?)
+}
+
+fn row(upper: &Kept) -> anyhow::Result<Map<String, Value>> {
+    let now = jiff::Timestamp::now().as_second();
+    let ago = now.saturating_sub(i64::try_from(upper.base.since).unwrap_or(i64::MAX));
+    let state = if upper.is_in_use().map_err(told)? { "mounted" } else { "free" };
+    let fields = json!({
+        "Name": upper.name,
+        "Image": upper.base.image,
+        "State": state,
+        "Created": format!("{} ago", units::duration(ago)),
+        "Size": units::size(upper.size()?),
+    });
+    Ok(match fields {
+        Value::Object(row) => row,
+        _ => Map::new(),
+    })
+}
