@@ -35,6 +35,7 @@ mod time;
 mod tree;
 mod umount;
 mod units;
+mod unshare;
 mod uppers;
 mod walk;
 
@@ -81,6 +82,7 @@ enum Command {
     #[command(visible_alias = "upper")]
     Uppers(uppers::Arguments),
     Discard(uppers::Discard),
+    Unshare(unshare::Arguments),
     Ls(ls::Arguments),
     Cat(cat::Arguments),
     Cp(cp::Arguments),
@@ -162,6 +164,7 @@ fn act(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Umount(arguments) => umount::run(context, arguments),
         Command::Uppers(arguments) => uppers::run(context, &arguments),
         Command::Discard(arguments) => uppers::discard(context, &arguments),
+        Command::Unshare(arguments) => unshare::run(context, &arguments),
         Command::Ls(arguments) => ls::run(context, &arguments),
         Command::Cat(arguments) => cat::run(context, &arguments),
         Command::Cp(arguments) => cp::run(context, &arguments),
