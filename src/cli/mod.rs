@@ -7,6 +7,7 @@ mod change;
 mod completion;
 mod context;
 mod cp;
+mod diff;
 mod doctor;
 mod drop_in;
 mod error;
@@ -81,6 +82,7 @@ enum Command {
     Umount(umount::Arguments),
     #[command(visible_alias = "upper")]
     Uppers(uppers::Arguments),
+    Diff(diff::Arguments),
     Discard(uppers::Discard),
     Unshare(unshare::Arguments),
     Ls(ls::Arguments),
@@ -163,6 +165,7 @@ fn act(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Mount(arguments) => mount::run(context, &arguments),
         Command::Umount(arguments) => umount::run(context, arguments),
         Command::Uppers(arguments) => uppers::run(context, &arguments),
+        Command::Diff(arguments) => diff::run(context, &arguments),
         Command::Discard(arguments) => uppers::discard(context, &arguments),
         Command::Unshare(arguments) => unshare::run(context, &arguments),
         Command::Ls(arguments) => ls::run(context, &arguments),
