@@ -38,10 +38,22 @@ impl<'a> Images<'a> {
         };
         Ok(&self.opened[at].1)
     }
+
+    /// Whether what was shown of the images is what is in them.
+    pub fn check_intact(&self) -> anyhow::Result<()> {
+        Ok(self.opened.iter().try_for_each(|(_, inside)| inside.tree().intact())?)
+    }
 }
 
 /// Merges the image's layers; those that have no index yet are read through once.
 pub fn lower(opened: &Opened) -> anyhow::Result<Lower> {
+    match attempt(opened) {
+        Err(error) if error.downcast_ref().is_some_and(lower::Error::is_damage) => attempt(opened),
+        done => done,
+    }
+}
+
+fn attempt(opened: &Opened) -> anyhow::Result<Lower> {
     let progress = Progress::passing();
     let layers = image::layers(&opened.store, opened.source(), &opened.image, &progress)?;
     Ok(Lower::open(&opened.store, layers)?)

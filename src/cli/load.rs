@@ -11,9 +11,9 @@ use super::context::Context;
 use super::error;
 use super::output;
 use super::progress::Progress;
-use crate::archive::{Archive, Candidate, Form, Location};
-use crate::image::{self, Image};
-use crate::oci::Platform;
+use crate::archive::{self, Archive, Candidate, Form, Location};
+use crate::image::{self, Image, Stored};
+use crate::oci::{Descriptor, Index, Platform, Raw, Reference, media};
 use crate::store::Store;
 
 /// Load images from an archive into the store
@@ -38,11 +38,42 @@ pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let input = Input::open(&store, arguments.input.as_deref())?;
     let archive = input.explain(Archive::open(&store, &input.location))?;
     let progress = Progress::new(arguments.quiet);
-    for image in chosen(&archive, &input.location, &arguments.platform)? {
-        input.explain(image::load(&store, &archive, &image, &progress))?;
-        report(&image)?;
+    let images = chosen(&archive, &input.location, &arguments.platform)?;
+    for image in &images {
+        input.explain(image::load(&store, &archive, image, &progress))?;
+    }
+    join(&store, &images)?;
+    Ok(report(&images)?)
+}
+
+/// A name that several platforms were loaded by is that of an index of them.
+fn join(store: &Store, images: &[Image]) -> anyhow::Result<()> {
+    // Nothing leads to the index before it has its name.
+    let _lease = store.lease()?;
+    let mut joined = Vec::new();
+    for name in images.iter().flat_map(|image| &image.names) {
+        let of_name: Vec<&Image> = images.iter().filter(|image| image.names.contains(name)).collect();
+        if of_name.len() > 1 && !joined.contains(&name) {
+            joined.push(name);
+            store.tag(&put_index(store, &of_name)?, Some(name))?;
+        }
+    }
+    // What has no name of its own any more is reached through the index.
+    let joined =
+        |digest| images.iter().any(|image| image.descriptor.digest == digest && !image.names.is_empty());
+    for entry in Stored::new(store).entries()? {
+        if entry.names.is_empty() && joined(entry.descriptor.digest) {
+            store.remove(&entry.descriptor.digest)?;
+        }
     }
     Ok(())
+}
+
+fn put_index(store: &Store, images: &[&Image]) -> anyhow::Result<Descriptor> {
+    let entry = |image: &&Image| Descriptor { platform: image.platform(), ..image.descriptor.clone() };
+    let index = Raw::encode(Index::new(images.iter().map(entry).collect()))?;
+    store.put(index.bytes())?;
+    Ok(Descriptor::of(media::OCI_INDEX, index.bytes()))
 }
 
 /// Where the archive is, and what keeps it there.
@@ -109,35 +140,74 @@ fn is_stream(path: &Path) -> bool {
 
 /// The image that was named, or all of them; of each, the platforms that were asked for.
 fn chosen(archive: &Archive, location: &Location, platforms: &[Platform]) -> anyhow::Result<Vec<Image>> {
-    let wanted: Vec<Option<String>> = match &location.reference {
-        Some(reference) => vec![Some(reference.clone())],
-        None => match archive.images() {
-            all if all.len() > 1 => {
-                all.into_iter().map(|Candidate { reference, .. }| Some(reference)).collect()
-            }
-            _ => vec![None],
-        },
+    let wanted = match &location.reference {
+        Some(reference) => vec![reference.clone()],
+        None => wanted(archive.images()),
     };
-    let platforms: Vec<Option<&Platform>> =
-        if platforms.is_empty() { vec![None] } else { platforms.iter().map(Some).collect() };
-    let mut images: Vec<Image> = Vec::new();
-    let mut passed_over = Vec::new();
-    for wanted in &wanted {
-        for platform in &platforms {
-            match archive.image(wanted.as_deref(), *platform) {
-                Ok((image, warnings)) => {
-                    warnings.iter().for_each(|warning| error::warn(warning));
-                    add(&mut images, image);
+    if platforms.is_empty() {
+        return of_platform(archive, &wanted, None);
+    }
+    let mut images = Vec::new();
+    for platform in platforms {
+        images.extend(of_platform(archive, &wanted, Some(platform))?);
+    }
+    Ok(images)
+}
+
+/// Each name once, and each image without one.
+fn wanted(candidates: Vec<Candidate>) -> Vec<String> {
+    let mut wanted = Vec::new();
+    for Candidate { reference, names } in candidates {
+        match names.is_empty() {
+            true => wanted.push(reference),
+            false => names.into_iter().for_each(|name| {
+                if !wanted.contains(&name) {
+                    wanted.push(name);
                 }
-                // One entry of an archive may be an attestation or for elsewhere; all of them may not.
-                Err(error) => passed_over.push(error),
-            }
+            }),
         }
     }
-    match passed_over.into_iter().next() {
-        Some(error) if images.is_empty() || !platforms.contains(&None) => Err(error.into()),
+    wanted
+}
+
+/// Images without a name may be one image for several platforms, so those for others go where some are for this one.
+/// An entry that is no image, or not for the platform, is passed over if there is another that is.
+fn of_platform(
+    archive: &Archive,
+    wanted: &[String],
+    platform: Option<&Platform>,
+) -> anyhow::Result<Vec<Image>> {
+    let mut images = Vec::new();
+    let mut others = Vec::new();
+    let mut absent = None;
+    for wanted in wanted {
+        match archive.image(Some(wanted), platform) {
+            Ok((image, warnings)) if warnings.is_empty() || !image.names.is_empty() => {
+                warnings.iter().for_each(|warning| error::warn(warning));
+                add(&mut images, image);
+            }
+            Ok(other) => others.push(other),
+            Err(error) if is_for_others(&error) => absent = absent.or(Some(error)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    if images.is_empty() {
+        for (image, warnings) in others {
+            warnings.iter().for_each(|warning| error::warn(warning));
+            add(&mut images, image);
+        }
+    }
+    match absent {
+        Some(error) if images.is_empty() => Err(error.into()),
         _ => Ok(images),
     }
+}
+
+/// Whether it says that an entry is an attestation or the like, or for another platform, and not that it is broken.
+fn is_for_others(error: &archive::Error) -> bool {
+    use image::Error::{NoImage, NoPlatform, NotAnImage};
+    let archive::Error::Image { source, .. } = error else { return false };
+    matches!(**source, NoImage | NoPlatform { .. } | NotAnImage { .. })
 }
 
 /// Entries of a layout that name the same image are one image with several names.
@@ -154,12 +224,19 @@ fn add(images: &mut Vec<Image>, image: Image) {
     }
 }
 
-fn report(image: &Image) -> io::Result<()> {
-    for name in &image.names {
-        output::line(&format!("Loaded image: {}", name.familiar()))?;
-    }
-    if image.names.is_empty() {
-        output::line(&format!("Loaded image ID: {}", image.id()))?;
+/// Each name once, also one that several platforms have.
+fn report(images: &[Image]) -> io::Result<()> {
+    let mut names: Vec<&Reference> = Vec::new();
+    for image in images {
+        for name in &image.names {
+            if !names.contains(&name) {
+                names.push(name);
+                output::line(&format!("Loaded image: {}", name.familiar()))?;
+            }
+        }
+        if image.names.is_empty() {
+            output::line(&format!("Loaded image ID: {}", image.id()))?;
+        }
     }
     Ok(())
 }

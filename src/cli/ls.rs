@@ -55,6 +55,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
         }
     }
     lister.out.finish()?;
+    images.check_intact()?;
     if failed { Err(Told::FAILED.into()) } else { Ok(()) }
 }
 

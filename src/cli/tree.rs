@@ -41,6 +41,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
         writeln!(drawing.out, "{}", printable(&place.path))?;
         drawing.draw(tree, top, arguments)?;
     }
+    images.check_intact()?;
     let Drawing { mut out, directories, files } = drawing;
     let s = |count: u64, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
     write!(out, "\n{}", s(directories, "directory", "directories"))?;

@@ -22,10 +22,9 @@ impl Prepared {
     pub fn new(union: Union) -> io::Result<Self> {
         let union = Arc::new(union);
         let workers = available_parallelism().map_or(2, NonZeroUsize::get).clamp(2, 4);
-        let listeners = workers + 1;
-        let readers = Readers::start(Arc::clone(&union), listeners, workers)?;
+        let readers = Readers::start(Arc::clone(&union), workers)?;
         let mut config = Config::default();
-        config.n_threads = Some(listeners);
+        config.n_threads = Some(1);
         Ok(Self { adapter: Adapter::new(union, readers), config })
     }
 

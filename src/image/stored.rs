@@ -159,20 +159,25 @@ impl Stored {
         None
     }
 
-    /// The one image whose id starts with `prefix`.
+    /// The one image whose id starts with `prefix`. Manifests that differ in their layers' compression alone have the
+    /// same config and so the same id: any of them is that image.
     fn by_id(&self, entries: &[Entry], prefix: &str) -> Result<Option<Found>> {
-        let mut found: Option<Found> = None;
+        let mut found: Option<(Found, Option<Digest>)> = None;
         for entry in entries {
             let mut held = self.held(entry).into_iter();
             let Some(manifest) = held.find(|held| held.ids().any(|id| id.hex().starts_with(prefix))) else {
                 continue;
             };
-            if found.is_some() {
-                return Err(Error::AmbiguousId(prefix.to_owned()));
+            match &found {
+                None => {
+                    let by = By::Id { manifest: manifest.descriptor };
+                    found = Some((Found { entry: entry.clone(), by }, manifest.config));
+                }
+                Some((_, config)) if config.is_some() && *config == manifest.config => {}
+                Some(_) => return Err(Error::AmbiguousId(prefix.to_owned())),
             }
-            found = Some(Found { entry: entry.clone(), by: By::Id { manifest: manifest.descriptor } });
         }
-        Ok(found)
+        Ok(found.map(|(found, _)| found))
     }
 
     /// The entry itself, and the indexes and manifests below it that are there.

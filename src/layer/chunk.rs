@@ -95,6 +95,10 @@ impl ChunkCache {
         self.table.lock().ready.get(&(layer, chunk)).cloned()
     }
 
+    pub(super) fn has(&self, layer: u64, chunk: u64) -> bool {
+        self.table.lock().ready.contains(&(layer, chunk))
+    }
+
     /// Claims the first chunk of `wanted`, unless it is there or on its way; with it the chunks after it, and those
     /// from `from` on before it, which decoding will pass.
     pub(super) fn claim(&self, layer: u64, from: u64, wanted: Range<u64>) -> Found<'_> {

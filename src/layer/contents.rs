@@ -84,6 +84,21 @@ impl Contents {
         }
     }
 
+    /// Whether [`Contents::read`] would find the bytes in memory, or in a file that is cached whole.
+    pub fn is_at_hand(&self, layer: u16, content: &Content<'_>, offset: u64, length: u32) -> bool {
+        let end = content.size.min(offset.saturating_add(u64::from(length)));
+        if offset >= end || self.file(layer, content).is_some() {
+            return true;
+        }
+        let (None, Some(layer)) = (content.extents, self.layers.get(usize::from(layer))) else {
+            return false;
+        };
+        within(layer, content).is_ok_and(|stored| {
+            chunks_of(&(stored.start + offset..stored.start + end))
+                .all(|chunk| layer.has_ready(&self.cache, chunk))
+        })
+    }
+
     /// The whole file, where it is cached.
     pub fn file(&self, _layer: u16, content: &Content<'_>) -> Option<Arc<File>> {
         let files = self.files.as_ref()?;

@@ -1,6 +1,8 @@
 //! A copy of a layer's chunks that cannot be reached quickly, each a zstd frame of its own, with a table at the end.
 //!
-//!     frame...  table: { chunk u64, offset u64, length u32 }...  footer: { BLAKE3 of the table, entries u64, magic }
+//! ```text
+//! frame...  table: { chunk u64, offset u64, length u32 }...  footer: { BLAKE3 of the table, entries u64, magic }
+//! ```
 //!
 //! What it gives is checked against the index like any other chunk. A file that is cut or changed is
 //! [`Error::Damaged`]: drop it, and make it again from the blob.

@@ -89,6 +89,11 @@ impl Layer {
         self.index.identity().uncompressed
     }
 
+    /// Whether the chunk is in memory.
+    pub(super) fn has_ready(&self, cache: &ChunkCache, chunk: u64) -> bool {
+        cache.has(self.number, chunk)
+    }
+
     /// The chunk `wanted.start`. If it has to be decoded, then so are the others of `wanted`, in the same run.
     pub(super) fn chunk(&self, cache: &ChunkCache, wanted: std::ops::Range<u64>) -> Result<Chunk, Error> {
         let first = wanted.start;

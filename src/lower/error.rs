@@ -38,6 +38,11 @@ impl Error {
         Self::Read { path: path.to_owned(), source }
     }
 
+    /// Whether something was damaged that is made anew the next time.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Index(index::Error::Damaged { .. }))
+    }
+
     pub(super) fn link_target(layer: u16, target: &[u8]) -> Self {
         Self::LinkTarget { layer, target: target.escape_ascii().to_string() }
     }

@@ -32,7 +32,7 @@ impl Lower {
         };
         let files = FileCache::new(store.files_directory(), Limits::default());
         let contents = Contents::new(layers, Arc::new(ChunkCache::new(BUDGET)), Some(files));
-        Ok(Self { store: Some(store.clone()), ..Self::new(tree, contents) })
+        Ok(Self { tree, contents, store: Some(store.clone()) })
     }
 
     pub fn tree(&self) -> &Index {
@@ -47,6 +47,12 @@ impl Lower {
             .contents
             .read(layer, &content, offset, length, serve)
             .inspect_err(|error| self.retire(error))?)
+    }
+
+    /// Whether [`Lower::read`] would not have to wait for decompression.
+    pub fn is_at_hand(&self, id: Id, offset: u64, length: u32) -> bool {
+        let layer = self.tree.inode(id).layer();
+        self.tree.content(id).is_ok_and(|content| self.contents.is_at_hand(layer, &content, offset, length))
     }
 
     /// The whole file, where it is cached on disk.
@@ -90,12 +96,36 @@ fn kept(store: &Store, key: &Digest) -> Result<Option<Index>> {
 fn merged(store: &Store, layers: &[Arc<Layer>]) -> Result<Index> {
     let key = key(layers);
     let indexes: Vec<&Index> = layers.iter().map(|layer| layer.index()).collect();
-    let bytes = merge(&indexes, key)?;
+    let merged = merge(&indexes, key);
+    check(store, &indexes)?;
+    let bytes = merged?;
     match store.put_derived(Derived::Tree, &key, &bytes) {
         Ok(file) => Ok(Index::open(&file, &key)?),
         Err(error) => {
             log::warn!("{error}; the merged tree is used from memory");
             Ok(Index::from_bytes(bytes, &key)?)
+        }
+    }
+}
+
+/// What a damaged index shows is not what the layer has: it is dropped, to be made again, and so is the merge of it.
+fn check(store: &Store, indexes: &[&Index]) -> Result<()> {
+    for index in indexes {
+        if let Err(error) = index.intact() {
+            store.drop_derived(Derived::Index, &index.key())?;
+            return Err(error.into());
+        }
+    }
+    Ok(())
+}
+
+impl Drop for Lower {
+    /// A tree that turned out to be damaged is not for the next mount.
+    fn drop(&mut self) {
+        if let (Err(_), Some(store)) = (self.tree.intact(), &self.store)
+            && let Err(error) = store.drop_derived(Derived::Tree, &self.tree.key())
+        {
+            log::warn!("{error}");
         }
     }
 }

@@ -213,3 +213,27 @@ fn a_way_through_a_loop_of_symlinks_is_refused() {
 fn no_layers_make_an_empty_root() {
     assert_eq!(shown(&[]), "");
 }
+
+#[test]
+fn a_kept_tree_that_is_damaged_shows_nothing_wrong_and_is_made_again() {
+    use std::io::{Seek as _, SeekFrom, Write};
+    let directory = tempfile::tempdir().unwrap();
+    let store = crate::store::Store::open(directory.path()).unwrap();
+    let key = Digest::of(b"");
+    let tree = shown_tree(&store);
+    assert_eq!(tree.tree().children(0).len(), 0);
+    drop(tree);
+    let path = directory.path().join("plyfs/trees").join(key.hex());
+    let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    let length = file.metadata().unwrap().len();
+    file.seek(SeekFrom::Start(length - 32)).unwrap();
+    file.write_all(&[0x55; 32]).unwrap();
+    // Seen when it is opened, and made again at once.
+    assert_eq!(shown_tree(&store).tree().children(0).len(), 0);
+    assert_eq!(std::fs::metadata(&path).unwrap().len(), length);
+    assert!(shown_tree(&store).tree().intact().is_ok());
+}
+
+fn shown_tree(store: &crate::store::Store) -> super::Lower {
+    super::Lower::open(store, Vec::new()).unwrap()
+}

@@ -150,6 +150,13 @@ pub struct Index {
     pub annotations: BTreeMap<String, String>,
 }
 
+impl Index {
+    pub fn new(manifests: Vec<Descriptor>) -> Self {
+        let media_type = Some(media::OCI_INDEX.to_owned());
+        Self { schema_version: 2, media_type, manifests, annotations: BTreeMap::new() }
+    }
+}
+
 impl Kind for Index {
     const NAME: &'static str = "index";
 

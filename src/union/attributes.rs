@@ -39,6 +39,7 @@ impl Union {
         let id = self.existing(node)?;
         let inode = self.tree().inode(id);
         let (size, stored) = self.sizes(id, inode).map_err(faulty(node))?;
+        self.check_intact(node)?;
         Ok(Attributes {
             node,
             kind: inode.kind(),

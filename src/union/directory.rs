@@ -28,6 +28,7 @@ impl Union {
         let id = self.existing(node)?;
         self.check_directory(id)?;
         let children = self.tree().children(id);
+        self.check_intact(node)?;
         for place in cookie..DOTS + children.len() as u64 {
             let (node, name, kind) = match place {
                 0 => (node, &b"."[..], Kind::Directory),

@@ -26,6 +26,11 @@ impl Union {
         })
     }
 
+    /// Whether [`Union::read`] would answer at once.
+    pub fn is_at_hand(&self, node: NodeId, offset: u64, length: u32) -> bool {
+        self.file(node).map_or(true, |id| self.lower.is_at_hand(id, offset, length))
+    }
+
     /// The first data, or the first hole, at or after `offset`; the end of the file is a hole.
     pub fn seek(&self, node: NodeId, offset: u64, whence: Whence) -> Result<u64> {
         let id = self.file(node)?;

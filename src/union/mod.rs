@@ -104,8 +104,14 @@ impl Union {
             _ => {}
         }
         self.check_directory(id)?;
-        let found = self.tree().lookup(id, name).ok_or(Errno::NOENT)?;
-        Ok(NodeId::of_lower(found.id))
+        let found = self.tree().lookup(id, name);
+        self.check_intact(parent)?;
+        Ok(NodeId::of_lower(found.ok_or(Errno::NOENT)?.id))
+    }
+
+    /// What a damaged tree shows is not what is there: that there is nothing must not be believed.
+    fn check_intact(&self, node: NodeId) -> Result<()> {
+        self.tree().intact().map_err(faulty(node))
     }
 
     fn tree(&self) -> &Index {

@@ -3,6 +3,7 @@
 
 mod architecture;
 mod contention;
+mod crash;
 mod manual;
 mod merging;
 mod model;

@@ -45,6 +45,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.destination == Path::new("-") {
         let mut out = Output::new();
         archive::write(inside, id, name, &mut out)?;
+        images.check_intact()?;
         return Ok(out.finish()?);
     }
     let owners = if arguments.archive || rustix::process::geteuid().is_root() {
@@ -53,7 +54,8 @@ pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
         extract::Owners::Callers
     };
     let target = target(&arguments.destination, name)?;
-    extract::extract(inside, id, &target, owners)
+    extract::extract(inside, id, &target, owners)?;
+    images.check_intact()
 }
 
 /// Where a copy goes: a directory that is there, and a name in it.

@@ -6,11 +6,11 @@ use zerocopy::FromBytes;
 
 use super::format::{EntryRecord, FLAGS, Header, InodeRecord, MAGIC, NONE, Section, VERSION, high, low};
 use super::pages::Pages;
-use super::{Identity, Index, Kind};
+use super::{Id, Identity, Index, Kind};
 use crate::layer::Checkpoint;
 use crate::oci::Digest;
 
-type Checked<T = ()> = Result<T, &'static str>;
+pub(super) type Checked<T = ()> = Result<T, &'static str>;
 
 pub(super) struct Layout {
     pub identity: Identity,
@@ -51,17 +51,13 @@ fn sections(header: &Header, file_len: usize) -> Option<[Range<usize>; Section::
     (end <= file_len).then_some(sections)
 }
 
-/// Checks that the inodes form one tree, with names as a file system can show them.
-pub(super) fn tree(index: &Index) -> Checked {
+/// Checks that the records of the tree are whole. What they say is checked when it is used.
+pub(super) fn records(index: &Index) -> Checked {
     whole::<EntryRecord>(index, Section::Entries)?;
     whole::<InodeRecord>(index, Section::Inodes)?;
     whole::<Checkpoint>(index, Section::Checkpoints)?;
-    let root = index.inodes().first().ok_or("it has no root")?;
-    ensure(root.kind == Kind::Directory as u8 && low(root.second) == 0, "its root is not a directory")?;
-    index.inodes().iter().try_for_each(|inode| attributes(index, inode))?;
-    let slashes = index.names().iter().fold(false, |found, byte| found | matches!(byte, 0 | b'/'));
-    ensure(!slashes, "a name holds a slash or a NUL")?;
-    Walk { index, next_inode: 1, next_entry: 0, next_name: 0 }.run()
+    let root = inode(index, 0)?;
+    ensure(root.kind() == Kind::Directory && low(root.second) == 0, "its root is not a directory")
 }
 
 fn whole<T>(index: &Index, section: Section) -> Checked {
@@ -70,6 +66,14 @@ fn whole<T>(index: &Index, section: Section) -> Checked {
         length.is_multiple_of(size_of::<T>()) && length / size_of::<T>() < NONE as usize,
         "a section is not whole",
     )
+}
+
+/// The record of an inode, when it is what was written and can be shown.
+pub(super) fn inode(index: &Index, id: Id) -> Checked<&InodeRecord> {
+    let record = index.inodes().get(id as usize).ok_or("an inode lies outside the table")?;
+    index.verified::<InodeRecord>(Section::Inodes, id as usize..id as usize + 1)?;
+    attributes(index, record)?;
+    Ok(record)
 }
 
 fn attributes(index: &Index, inode: &InodeRecord) -> Checked {
@@ -97,68 +101,51 @@ fn attributes(index: &Index, inode: &InodeRecord) -> Checked {
     }
 }
 
-/// Goes through the directories as they were written: breadth first. A name either brings the next inode, or is
-/// another name of an earlier one that is no directory; so each directory has one parent, and it stands before it.
-struct Walk<'a> {
-    index: &'a Index,
-    next_inode: usize,
-    next_entry: usize,
-    next_name: usize,
+/// Checks the entries of a directory: names as a file system can show them, sorted; and directories that have this
+/// parent alone and stand behind it, so that no way down ever leads back.
+pub(super) fn directory(index: &Index, dir: Id) -> Checked {
+    let record = inode(index, dir)?;
+    if record.kind() != Kind::Directory {
+        return Ok(());
+    }
+    let range = low(record.first) as usize..(low(record.first) + high(record.first)) as usize;
+    index.verified::<EntryRecord>(Section::Entries, range.clone())?;
+    let entries = &index.entries()[range];
+    let names = names(entries)?;
+    ensure(names.end <= index.names().len(), "a name lies outside the table")?;
+    index.verified::<u8>(Section::Names, names)?;
+    let mut before: &[u8] = &[];
+    for entry in entries {
+        let start = entry.name_at.get() as usize;
+        let name = &index.names()[start..start + usize::from(entry.name_len)];
+        ensure(!name.iter().any(|byte| matches!(byte, 0 | b'/')), "a name holds a slash or a NUL")?;
+        ensure(!matches!(name, b"" | b"." | b".."), "a name cannot be shown")?;
+        ensure(before < name, "names are not sorted")?;
+        before = name;
+        child(index, dir, entry)?;
+    }
+    Ok(())
 }
 
-impl<'a> Walk<'a> {
-    fn run(mut self) -> Checked {
-        let index = self.index;
-        for (id, inode) in index.inodes().iter().enumerate() {
-            ensure(id < self.next_inode, "an inode has no name")?;
-            if inode.kind() == Kind::Directory {
-                self.directory(id, inode)?;
-            }
-        }
-        ensure(self.next_entry == index.entries().len(), "a name is in no directory")?;
-        ensure(self.next_name == index.names().len(), "a name is no entry's")
+/// Where the names of a directory's entries are: one after another.
+fn names(entries: &[EntryRecord]) -> Checked<Range<usize>> {
+    let start = entries.first().map_or(0, |entry| entry.name_at.get() as usize);
+    let mut end = start;
+    for entry in entries {
+        ensure(entry.name_at.get() as usize == end, "a name is another's")?;
+        end += usize::from(entry.name_len);
     }
+    Ok(start..end)
+}
 
-    fn directory(&mut self, id: usize, inode: &InodeRecord) -> Checked {
-        let first = low(inode.first) as usize;
-        ensure(first == self.next_entry, "a directory's entries are another's")?;
-        let index = self.index;
-        let entries = &index.entries()[first..first + high(inode.first) as usize];
-        let mut before: &[u8] = &[];
-        for entry in entries {
-            let name = self.name(entry)?;
-            ensure(before < name, "names are not sorted")?;
-            self.inode(id, entry)?;
-            before = name;
-        }
-        self.next_entry += entries.len();
-        Ok(())
+fn child(index: &Index, parent: Id, entry: &EntryRecord) -> Checked {
+    let kind = Kind::from_byte(entry.kind).ok_or("an entry has no known kind")?;
+    if kind == Kind::Whiteout {
+        return ensure(entry.inode.get() == NONE, "a whiteout has an inode");
     }
-
-    fn name(&mut self, entry: &EntryRecord) -> Checked<&'a [u8]> {
-        let start = self.next_name;
-        let end = start + usize::from(entry.name_len);
-        ensure(entry.name_at.get() as usize == start, "a name is another's")?;
-        let name = self.index.names().get(start..end).ok_or("a name lies outside the table")?;
-        ensure(!matches!(name, b"" | b"." | b".."), "a name cannot be shown")?;
-        self.next_name = end;
-        Ok(name)
-    }
-
-    fn inode(&mut self, parent: usize, entry: &EntryRecord) -> Checked {
-        let kind = Kind::from_byte(entry.kind).ok_or("an entry has no known kind")?;
-        if kind == Kind::Whiteout {
-            return ensure(entry.inode.get() == NONE, "a whiteout has an inode");
-        }
-        let id = entry.inode.get() as usize;
-        ensure(id <= self.next_inode, "an inode is out of order")?;
-        let inode = self.index.inodes().get(id).ok_or("an entry's inode lies outside the table")?;
-        ensure(inode.kind() == kind, "an entry's kind is not its inode's")?;
-        if kind == Kind::Directory {
-            let own = id == self.next_inode && low(inode.second) as usize == parent;
-            ensure(own, "a directory has two parents")?;
-        }
-        self.next_inode += usize::from(id == self.next_inode);
-        Ok(())
-    }
+    let id = entry.inode.get();
+    let record = inode(index, id)?;
+    ensure(record.kind() == kind, "an entry's kind is not its inode's")?;
+    let is_own = kind != Kind::Directory || (id > parent && low(record.second) == parent);
+    ensure(is_own, "a directory has two parents")
 }

@@ -39,8 +39,6 @@ pub(crate) enum Section {
 
 impl Section {
     pub(crate) const COUNT: usize = 8;
-    /// The sections up to this one are verified when an index is opened, the others when they are first used.
-    pub(crate) const LAST_EAGER: Self = Self::Checkpoints;
 }
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -140,6 +138,26 @@ pub(crate) struct InodeRecord {
     pub first: U64,
     pub second: U64,
 }
+
+/// What is shown where a record is damaged.
+pub(crate) static NOTHING: InodeRecord = InodeRecord {
+    kind: Kind::Fifo as u8,
+    flags: 0,
+    mode: U16::ZERO,
+    uid: U32::ZERO,
+    gid: U32::ZERO,
+    nlink: U32::ZERO,
+    seconds: I64::ZERO,
+    nanoseconds: U32::ZERO,
+    layer: U16::ZERO,
+    reserved: [0; 2],
+    origin: U32::ZERO,
+    xattrs: U32::MAX_VALUE,
+    extents: U32::MAX_VALUE,
+    digest: U32::MAX_VALUE,
+    first: U64::ZERO,
+    second: U64::ZERO,
+};
 
 impl InodeRecord {
     pub(crate) fn kind(&self) -> Kind {

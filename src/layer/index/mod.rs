@@ -2,7 +2,8 @@
 //! nothing to keep; the merged tree of an image has the same form.
 //!
 //! An index can always be made again. One that is cut, changed or from another version is [`Error::Damaged`], never
-//! trusted and never a panic: the tree is checked when it is opened, the rest when it is first used.
+//! trusted and never a panic. Opening it costs the same whatever its size: each part is checked when it is first used.
+//! Where a part of the tree turns out to be damaged it shows nothing, and [`Index::intact`] says so from then on.
 
 mod check;
 pub(super) mod format;
@@ -13,10 +14,12 @@ mod tests;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-use self::format::{CountRecord, EntryRecord, Header, InodeRecord, NONE, Section, XattrRecord, high, low};
+use self::format::{CountRecord, EntryRecord, InodeRecord, NONE, Section, XattrRecord, high, low};
 use self::pages::Pages;
 pub(super) use self::pages::table as page_table;
 use super::{Checkpoint, Codec};
@@ -147,6 +150,9 @@ pub struct Index {
     has_xattrs: bool,
     sections: [Range<usize>; Section::COUNT],
     pages: Pages,
+    /// Which directories have been checked, a bit for each inode.
+    checked: Box<[AtomicU64]>,
+    fault: OnceLock<&'static str>,
 }
 
 impl std::fmt::Debug for Index {
@@ -170,17 +176,30 @@ impl Index {
     fn checked(bytes: Bytes, key: &Digest) -> Result<Self, Error> {
         let damaged = |fault| Error::Damaged { key: *key, fault };
         let layout = check::layout(bytes.as_slice(), key).map_err(damaged)?;
+        let inodes = layout.sections[Section::Inodes as usize].len() / size_of::<InodeRecord>();
         let index = Self {
             bytes,
             identity: layout.identity,
             has_xattrs: layout.has_xattrs,
             sections: layout.sections,
             pages: layout.pages,
+            checked: (0..inodes.div_ceil(64)).map(|_| AtomicU64::new(0)).collect(),
+            fault: OnceLock::new(),
         };
-        let eager = size_of::<Header>()..index.sections[Section::LAST_EAGER as usize].end;
-        index.verify(eager)?;
-        check::tree(&index).map_err(damaged)?;
+        check::records(&index).map_err(damaged)?;
+        index.verify(index.sections[Section::Checkpoints as usize].clone())?;
         Ok(index)
+    }
+
+    /// Whether all that was used of the tree so far was what had been written.
+    pub fn intact(&self) -> Result<(), Error> {
+        self.fault.get().map_or(Ok(()), |fault| Err(self.damaged(fault)))
+    }
+
+    fn blame(&self, fault: &'static str) {
+        if self.fault.set(fault).is_ok() {
+            log::error!("{}", self.damaged(fault));
+        }
     }
 
     pub fn key(&self) -> Digest {
@@ -199,17 +218,35 @@ impl Index {
 
     /// The inode `id`, a number that this index gave: below [`Index::len`].
     pub fn inode(&self, id: Id) -> Inode<'_> {
-        Inode { record: &self.inodes()[id as usize] }
+        let record = check::inode(self, id).unwrap_or_else(|fault| {
+            self.blame(fault);
+            &format::NOTHING
+        });
+        Inode { record }
     }
 
     /// The names in a directory; of anything else there are none.
     pub fn children(&self, dir: Id) -> Entries<'_> {
-        let inode = self.inode(dir);
-        let range = match inode.kind() {
-            Kind::Directory => inode.entries(),
-            _ => 0..0,
+        let range = match self.check_directory(dir) {
+            true => self.inode(dir).entries(),
+            false => 0..0,
         };
         Entries { records: &self.entries()[range], names: self.names() }
+    }
+
+    fn check_directory(&self, dir: Id) -> bool {
+        let Some(word) = self.checked.get(dir as usize / 64) else { return false };
+        let bit = 1 << (dir % 64);
+        // A directory that two threads check at once is only checked twice; the bit guards no other memory.
+        if word.load(Ordering::Relaxed) & bit != 0 {
+            return true;
+        }
+        let checked = check::directory(self, dir);
+        match checked {
+            Ok(()) => drop(word.fetch_or(bit, Ordering::Relaxed)),
+            Err(fault) => self.blame(fault),
+        }
+        checked.is_ok()
     }
 
     pub fn lookup(&self, dir: Id, name: &[u8]) -> Option<Entry<'_>> {
@@ -283,7 +320,7 @@ impl Index {
     }
 
     pub fn checkpoints(&self) -> &[Checkpoint] {
-        self.eager(Section::Checkpoints)
+        self.records(Section::Checkpoints)
     }
 
     /// What a decoder has to know of the bytes before `checkpoint`.
@@ -297,21 +334,29 @@ impl Index {
     }
 
     fn entries(&self) -> &[EntryRecord] {
-        self.eager(Section::Entries)
+        self.records(Section::Entries)
     }
 
     fn names(&self) -> &[u8] {
-        self.eager(Section::Names)
+        self.records(Section::Names)
     }
 
     fn inodes(&self) -> &[InodeRecord] {
-        self.eager(Section::Inodes)
+        self.records(Section::Inodes)
     }
 
-    /// A section that was verified when the index was opened.
-    fn eager<T: FromBytes + Immutable + KnownLayout + Unaligned>(&self, section: Section) -> &[T] {
+    /// A section as records, whose pages are verified elsewhere.
+    fn records<T: FromBytes + Immutable + KnownLayout + Unaligned>(&self, section: Section) -> &[T] {
         let bytes = &self.bytes.as_slice()[self.sections[section as usize].clone()];
         <[T]>::ref_from_bytes(bytes).unwrap_or(&[])
+    }
+
+    /// Verifies the pages that records of a section are in.
+    fn verified<T>(&self, section: Section, records: Range<usize>) -> check::Checked {
+        let start = self.sections[section as usize].start;
+        let range = start + records.start * size_of::<T>()..start + records.end * size_of::<T>();
+        let is_good = self.pages.verify(self.bytes.as_slice(), range);
+        if is_good { Ok(()) } else { Err("a page is not what was written") }
     }
 
     fn digest_at(&self, section: Section, number: u64) -> Result<&[u8; 32], Error> {
@@ -458,8 +503,13 @@ impl Inode<'_> {
     }
 
     fn entries(&self) -> Range<usize> {
-        let first = low(self.record.first) as usize;
-        first..first + high(self.record.first) as usize
+        match self.kind() {
+            Kind::Directory => {
+                let first = low(self.record.first) as usize;
+                first..first + high(self.record.first) as usize
+            }
+            _ => 0..0,
+        }
     }
 }
 

@@ -34,6 +34,8 @@ pub enum Error {
 pub enum Fault {
     #[error("the path leaves the root")]
     Escapes,
+    #[error("a name holds a NUL")]
+    Nul,
     #[error("a name has {0} bytes, and the limit is 255")]
     LongName(usize),
     #[error(transparent)]

@@ -29,13 +29,13 @@ pub(super) fn place(path: &[u8]) -> Result<Place<'_>, Fault> {
     let Some(name) = components.pop() else { return Ok(Place::Root) };
     let marker = decode(name)?;
     for name in components.iter().chain(marker.is_none().then_some(&name)) {
-        check_length(name)?;
+        check_name(name)?;
     }
     let is_hidden = components.iter().any(|name| is_marker(name));
     Ok(match marker {
         Some(_) if is_hidden => Place::Marker(Vec::new(), Marker::Metadata),
         Some(Marker::Whiteout(hidden)) => {
-            check_length(hidden)?;
+            check_name(hidden)?;
             Place::Marker(components, Marker::Whiteout(hidden))
         }
         Some(marker) => Place::Marker(components, marker),
@@ -44,8 +44,12 @@ pub(super) fn place(path: &[u8]) -> Result<Place<'_>, Fault> {
     })
 }
 
-fn check_length(name: &[u8]) -> Result<(), Fault> {
-    if name.len() > MAX_NAME { Err(Fault::LongName(name.len())) } else { Ok(()) }
+fn check_name(name: &[u8]) -> Result<(), Fault> {
+    match name.len() {
+        _ if name.contains(&0) => Err(Fault::Nul),
+        0..=MAX_NAME => Ok(()),
+        length => Err(Fault::LongName(length)),
+    }
 }
 
 /// The names in a path, cleaned by letter: `.` and empty names are nothing, `..` takes back a name.
@@ -83,7 +87,7 @@ pub(super) fn of(tree: &Tree, directory: Node) -> Vec<u8> {
 }
 
 pub(super) fn imply(tree: &mut Tree, directory: Node, name: &[u8], marks: &[Mark]) -> Result<Node, Fault> {
-    check_length(name)?;
+    check_name(name)?;
     let node = tree.make(&Attributes::IMPLICIT, &[], Body::Directory)?;
     tree.link(directory, name, node)?;
     marks.iter().for_each(|mark| tree.mark(node, *mark));

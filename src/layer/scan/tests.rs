@@ -134,6 +134,9 @@ fn names_are_bytes_and_end_at_255() {
     let whiteout = listing(named(&format!(".wh.{long}")));
     assert_eq!(whiteout, [format!("/{}...{} Whiteout", &long[..60], &long[..60])]);
     assert!(fault(named(&format!(".wh.{long}n"))).ends_with("256 bytes, and the limit is 255"));
+    let sparse =
+        [("GNU.sparse.map", &b"0,0"[..]), ("GNU.sparse.numblocks", b"1"), ("GNU.sparse.name", b"a\0b")];
+    assert!(fault(tar().pax(&sparse).file("x", "")).ends_with("a name holds a NUL"));
     let raw = tar().entry(&Entry { path: b"\xff\n", ..Entry::default() });
     assert_eq!(listing(raw), ["/\\xff\\n File 0"]);
 }

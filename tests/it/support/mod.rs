@@ -2,5 +2,6 @@
 
 #[allow(dead_code)]
 pub mod fixture;
+pub mod place;
 #[allow(dead_code)]
 pub mod world;
