@@ -61,3 +61,23 @@ impl Ids {
 fn shift(id: u32, from: u32, to: u32, length: u32) -> Option<u32> {
     id.checked_sub(from).filter(|offset| *offset < length).and_then(|offset| to.checked_add(offset))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_for_an_id_is_shown_as_that_id() {
+        let ranges = [
+            IdRange { stored: 0, shown: 1000, length: 1 },
+            IdRange { stored: 1, shown: 100_000, length: 65_536 },
+        ];
+        let mapped = Ids::Mapped(ranges.into());
+        for (shown, stored) in [(1000, 0), (100_000, 1), (165_535, 65_536)] {
+            assert_eq!((mapped.stored(shown).unwrap(), mapped.shown(stored)), (Some(stored), shown));
+        }
+        assert_eq!(mapped.stored(0).unwrap_err().errno(), Errno::INVAL);
+        assert_eq!(mapped.shown(65_537), OVERFLOW);
+        assert_eq!((Ids::All(7).stored(3).unwrap(), Ids::All(7).shown(3)), (None, 7));
+    }
+}

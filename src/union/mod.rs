@@ -1,5 +1,6 @@
-//! One tree out of an image: what every path is, by node. Today the lower side alone, so every answer is fixed for the
-//! life of the mount, and a node's number is the same at every mount of the same image.
+//! One tree out of an image: what every path is, by node. [`Union`] is the lower side alone, so every answer is fixed for
+//! the life of the mount, and a node's number is the same at every mount of the same image; it needs no table of nodes.
+//! [`Overlay`] is a lower side of any kind, with an upper directory over it or without.
 //!
 //! Nothing here knows FUSE: an [`Error::Answer`] is what the caller of a system call sees, an [`Error::Fault`] is a
 //! failure of ours, logged by whoever replies.
