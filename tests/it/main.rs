@@ -6,7 +6,9 @@ mod contention;
 mod crash;
 mod manual;
 mod merging;
+
 mod model;
+mod peers;
 mod sessions;
 mod support;
 mod writing;

@@ -18,7 +18,7 @@ pub struct Name<'a> {
     pub name: &'a [u8],
 }
 
-/// What is made under a new name; regular files also by [`Overlay::create`].
+/// What is made under a new name; regular files also by [`super::Overlay::create`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Make<'a> {
     File,
