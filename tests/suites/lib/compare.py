@@ -26,6 +26,7 @@ def passing(name, checks):
 
 for suffix in ("", "-rootless"):
     if not (found / f"plyfs{suffix}.txt").exists():
+        print(f"plyfs{suffix}: no results here; scripts/posix plyfs{suffix and ' --rootless'} makes them")
         continue
     header, ours = results.read(found / f"plyfs{suffix}.txt")
     (_, kernel), (_, peer) = (results.read(baseline / f"{name}{suffix}.txt") for name in ("overlay", "fuse-overlayfs"))
