@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use plyfs::oci::Digest;
 
@@ -52,6 +52,12 @@ fn a_load_that_is_killed_at_any_moment_leaves_nothing_half_made() {
     place.plyfs(&words);
     check_store(&place.store());
     assert_eq!(place.plyfs(&["ls", "large:1"]), "a\nb\nc\n");
+    // A name that a rename was about to use is swept an hour later: until then someone may be about to use it.
+    for left in names(&place.store().join("plyfs/tmp")) {
+        let left = fs::File::open(place.store().join("plyfs/tmp").join(left)).unwrap();
+        let then = SystemTime::now() - Duration::from_secs(7200);
+        left.set_times(fs::FileTimes::new().set_accessed(then).set_modified(then)).unwrap();
+    }
     place.plyfs(&["rmi", "large:1"]);
     for directory in ["blobs/sha256", "plyfs/tmp", "plyfs/indexes", "plyfs/sidecars"] {
         assert_eq!(names(&place.store().join(directory)), Vec::<String>::new(), "{directory}");
