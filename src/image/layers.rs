@@ -24,7 +24,7 @@ pub fn layers(
     let wanted = image.layers()?;
     let distinct = distinct(&wanted)?;
     let intake = Intake { store, source, progress };
-    let opened = side_by_side(&distinct, |layer| intake.open(layer).map(Arc::new))?;
+    let opened = side_by_side(&distinct, LayerOf::size, |layer| intake.open(layer).map(Arc::new))?;
     let by_digest: HashMap<Digest, Arc<Layer>> =
         distinct.iter().map(|layer| layer.descriptor.digest).zip(opened).collect();
     Ok(wanted.iter().filter_map(|layer| by_digest.get(&layer.descriptor.digest).cloned()).collect())

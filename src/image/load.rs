@@ -14,7 +14,7 @@ pub fn load(store: &Store, source: &dyn Source, image: &Image, progress: &dyn Pr
     let _lease = store.lease()?;
     let layers = distinct(&image.layers()?)?;
     let intake = Intake { store, source, progress };
-    side_by_side(&layers, |layer| intake.load(layer))?;
+    side_by_side(&layers, LayerOf::size, |layer| intake.load(layer))?;
     store.put(image.config.bytes())?;
     store.put(image.manifest.bytes())?;
     let mut descriptor = image.descriptor.clone();

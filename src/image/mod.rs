@@ -1,6 +1,7 @@
-//! Images: a manifest, its config and its layers, wherever they come from. A [`Source`] gives their bytes; what is
-//! kept of them is kept only once it is verified.
+//! Images: a manifest, its config and its layers, wherever they come from. A [`Source`] gives their bytes, a [`Sink`]
+//! takes them; what is kept of them is kept only once it is verified.
 
+mod copy;
 mod error;
 mod import;
 mod in_place;
@@ -8,16 +9,21 @@ mod incoming;
 mod intake;
 mod layers;
 mod load;
+mod outgoing;
 mod select;
 mod side_by_side;
+mod sink;
 mod source;
 mod stored;
 
+pub use copy::{Parts, copy};
 pub use error::{Error, Length};
 pub use import::import;
 pub use layers::layers;
 pub use load::load;
+pub use outgoing::Outgoing;
 pub use select::{Selection, Warning, select};
+pub use sink::Sink;
 pub use source::{Progress, Source, verified};
 pub use stored::{By, Entry, Found, Stored, reachable, sweep};
 
@@ -40,6 +46,12 @@ pub struct Image {
 pub struct LayerOf {
     pub descriptor: Descriptor,
     pub diff_id: DiffId,
+}
+
+impl LayerOf {
+    fn size(&self) -> u64 {
+        self.descriptor.size
+    }
 }
 
 impl Image {

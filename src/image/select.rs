@@ -8,9 +8,9 @@ use super::{Error, Image, Result, Source, read};
 use crate::oci::{Descriptor, Digest, Document, Index, Platform, Raw, Strictness, media};
 
 /// How deep indexes may be nested; real ones are at most two deep.
-const DEPTH_LIMIT: usize = 8;
+pub(super) const DEPTH_LIMIT: usize = 8;
 /// How many indexes are read in search of one image.
-const INDEX_LIMIT: usize = 1000;
+pub(super) const INDEX_LIMIT: usize = 1000;
 
 /// The image that was chosen.
 #[derive(Clone, Debug)]

@@ -1,27 +1,27 @@
-//! Work on several layers at once.
+//! Work on several blobs at once.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use super::{Error, LayerOf, Result};
+use super::{Error, Result};
 
 /// Each pass keeps two threads busy.
 const WORKERS: usize = 4;
 
-/// What `work` gives for each layer, in their order. The first fault ends the work.
-pub(super) fn side_by_side<R: Send>(
-    layers: &[LayerOf],
-    work: impl Fn(&LayerOf) -> Result<R> + Sync,
+/// What `work` gives for each blob, in their order. The first fault ends the work.
+pub(super) fn side_by_side<B: Sync, R: Send>(
+    blobs: &[B],
+    size: impl Fn(&B) -> u64,
+    work: impl Fn(&B) -> Result<R> + Sync,
 ) -> Result<Vec<R>> {
-    let queue = Queue::new(layers);
+    let queue = Queue::new(blobs, size);
     let cores = thread::available_parallelism().map_or(1, usize::from);
-    let worker = || queue.serve(layers, &work);
+    let worker = || queue.serve(blobs, &work);
     let served: Vec<Result<_>> = thread::scope(|scope| {
-        let workers: Vec<_> =
-            (0..cores.min(WORKERS).min(layers.len())).map(|_| scope.spawn(worker)).collect();
+        let workers: Vec<_> = (0..cores.min(WORKERS).min(blobs.len())).map(|_| scope.spawn(worker)).collect();
         workers.into_iter().map(|worker| worker.join().unwrap_or(Err(Error::Worker))).collect()
     });
-    let mut done = Vec::with_capacity(layers.len());
+    let mut done = Vec::with_capacity(blobs.len());
     for results in served {
         done.extend(results?);
     }
@@ -29,7 +29,7 @@ pub(super) fn side_by_side<R: Send>(
     Ok(done.into_iter().map(|(_, result)| result).collect())
 }
 
-/// The layers that wait, largest first, so that none of them is begun last.
+/// The blobs that wait, largest first, so that none of them is begun last.
 struct Queue {
     order: Vec<usize>,
     next: AtomicUsize,
@@ -37,9 +37,9 @@ struct Queue {
 }
 
 impl Queue {
-    fn new(layers: &[LayerOf]) -> Self {
-        let mut order: Vec<usize> = (0..layers.len()).collect();
-        order.sort_by_key(|at| std::cmp::Reverse(layers[*at].descriptor.size));
+    fn new<B>(blobs: &[B], size: impl Fn(&B) -> u64) -> Self {
+        let mut order: Vec<usize> = (0..blobs.len()).collect();
+        order.sort_by_key(|at| std::cmp::Reverse(size(&blobs[*at])));
         Self { order, next: AtomicUsize::new(0), failed: AtomicBool::new(false) }
     }
 
@@ -50,10 +50,10 @@ impl Queue {
         self.order.get(self.next.fetch_add(1, Ordering::Relaxed)).copied()
     }
 
-    fn serve<R>(&self, layers: &[LayerOf], work: impl Fn(&LayerOf) -> Result<R>) -> Result<Vec<(usize, R)>> {
+    fn serve<B, R>(&self, blobs: &[B], work: impl Fn(&B) -> Result<R>) -> Result<Vec<(usize, R)>> {
         let mut done = Vec::new();
         while let Some(at) = self.take() {
-            let result = work(&layers[at]).inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?;
+            let result = work(&blobs[at]).inspect_err(|_| self.failed.store(true, Ordering::Relaxed))?;
             done.push((at, result));
         }
         Ok(done)

@@ -1,5 +1,6 @@
 //! Images in memory and in the store: which is chosen, what is found, and what a sweep leaves.
 
+mod copying;
 mod loading;
 mod opening;
 mod skopeo;
