@@ -4,7 +4,7 @@
 //! `tests/it/architecture.rs`):
 //!
 //! - 0 [`oci`] the specs' nouns as data; [`sys`] system calls and the only home of `unsafe`
-//! - 1 [`store`] what is on disk
+//! - 1 [`store`] what is on disk; [`stats`] what a mount counts
 //! - 2 [`image`] what an image is; [`layer`] one layer: its index, its files on demand
 //! - 3 [`archive`] images in files; [`lower`] the read-only side, layers merged once
 //! - 4 [`union`] overlay semantics
@@ -20,6 +20,7 @@ pub mod layer;
 pub mod lower;
 pub mod mount;
 pub mod oci;
+pub mod stats;
 pub mod store;
 pub mod sys;
 pub mod union;

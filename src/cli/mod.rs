@@ -30,6 +30,7 @@ mod place;
 mod platform;
 mod progress;
 mod rmi;
+mod stats;
 mod tag;
 mod template;
 mod time;
@@ -80,6 +81,7 @@ enum Command {
     Mount(mount::Arguments),
     #[command(visible_alias = "unmount")]
     Umount(umount::Arguments),
+    Stats(stats::Arguments),
     #[command(visible_alias = "upper")]
     Uppers(uppers::Arguments),
     Diff(diff::Arguments),
@@ -164,6 +166,7 @@ fn act(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Rmi(arguments) => rmi::run(context, &arguments),
         Command::Mount(arguments) => mount::run(context, &arguments),
         Command::Umount(arguments) => umount::run(context, arguments),
+        Command::Stats(arguments) => stats::run(context, &arguments),
         Command::Uppers(arguments) => uppers::run(context, &arguments),
         Command::Diff(arguments) => diff::run(context, &arguments),
         Command::Discard(arguments) => uppers::discard(context, &arguments),

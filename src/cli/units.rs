@@ -2,15 +2,24 @@
 
 /// Decimal units, three significant digits: `7.8MB`.
 pub fn size(bytes: u64) -> String {
-    const UNITS: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
-    let mut value = bytes as f64;
+    scaled(bytes, &["B", "kB", "MB", "GB", "TB", "PB", "EB"])
+}
+
+/// What took so many nanoseconds, three significant digits: `12.3µs`.
+pub fn time(nanoseconds: u64) -> String {
+    scaled(nanoseconds, &["ns", "µs", "ms", "s"])
+}
+
+/// In the unit, each a thousand of the one before it, that leaves the fewest digits.
+fn scaled(amount: u64, units: &[&str]) -> String {
+    let mut value = amount as f64;
     let mut unit = 0;
     // 999.5 would round to a fourth digit.
-    while value >= 999.5 && unit + 1 < UNITS.len() {
+    while value >= 999.5 && unit + 1 < units.len() {
         value /= 1000.0;
         unit += 1;
     }
-    format!("{}{}", three_digits(value), UNITS[unit])
+    format!("{}{}", three_digits(value), units[unit])
 }
 
 /// `%.3g` of a number below 1000.

@@ -17,7 +17,7 @@ use fuser::{
     TimeOrNow, WriteFlags,
 };
 
-use super::answer::reply_xattr;
+use super::answer::{Refuse, reply_xattr};
 use super::convert::{self, UNLIMITED, errno, file_attributes, file_type};
 use super::pool::{Job, Pool};
 use crate::union::{self, NAME_MAX, NodeId, Union};
@@ -109,13 +109,13 @@ impl Filesystem for Adapter {
     /// ENOSYS means: open what you like without asking, keep what you read.
     fn open(&self, _: &Request, _: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         match flags.acc_mode() {
-            OpenAccMode::O_RDONLY => reply.error(Errno::ENOSYS),
-            _ => reply.error(Errno::EROFS),
+            OpenAccMode::O_RDONLY => reply.refuse(Errno::ENOSYS),
+            _ => reply.refuse(Errno::EROFS),
         }
     }
 
     fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {
-        reply.error(Errno::ENOSYS);
+        reply.refuse(Errno::ENOSYS);
     }
 
     fn read(
@@ -133,7 +133,7 @@ impl Filesystem for Adapter {
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        reply.error(Errno::ENOSYS);
+        reply.refuse(Errno::ENOSYS);
     }
 
     fn fsync(&self, _: &Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
@@ -232,7 +232,7 @@ impl Filesystem for Adapter {
         _: u32,
         reply: ReplyIoctl,
     ) {
-        reply.error(Errno::ENOTTY);
+        reply.refuse(Errno::ENOTTY);
     }
 
     fn poll(
@@ -246,7 +246,7 @@ impl Filesystem for Adapter {
         reply: ReplyPoll,
     ) {
         // The kernel then says itself that a file is always ready.
-        reply.error(Errno::ENOSYS);
+        reply.refuse(Errno::ENOSYS);
     }
 
     // The kernel asks none of the rest of a read-only mount, unless root has remounted it to be written.
@@ -269,27 +269,27 @@ impl Filesystem for Adapter {
         _: Option<BsdFileFlags>,
         reply: ReplyAttr,
     ) {
-        reply.error(Errno::EROFS);
+        reply.refuse(Errno::EROFS);
     }
 
     fn mknod(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: u32, reply: ReplyEntry) {
-        reply.error(Errno::EROFS);
+        reply.refuse(Errno::EROFS);
     }
 
     fn mkdir(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, reply: ReplyEntry) {
-        reply.error(Errno::EROFS);
+        reply.refuse(Errno::EROFS);
     }
 
     fn unlink(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
-        reply.error(Errno::EROFS);
+        reply.refuse(Errno::EROFS);
     }
 
     fn rmdir(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
-        reply.error(Errno::EROFS);
+        reply.refuse(Errno::EROFS);
     }
 
     fn symlink(&self, _: &Request, _: INodeNo, _: &OsStr, _: &Path, reply: ReplyEntry) {
-        reply.error(Errno::EROFS);
+        reply.refuse(Errno::EROFS);
     }
 
     fn rename(
@@ -302,15 +302,15 @@ impl Filesystem for Adapter {
         _: RenameFlags,
         reply: ReplyEmpty,
     ) {
-        reply.error(Errno::EROFS);
+        reply.refuse(Errno::EROFS);
     }
 
     fn link(&self, _: &Request, _: INodeNo, _: INodeNo, _: &OsStr, reply: ReplyEntry) {
-        reply.error(Errno::EROFS);
+        reply.refuse(Errno::EROFS);
     }
 
     fn create(&self, _: &Request, _: INodeNo, _: &OsStr, _: u32, _: u32, _: i32, reply: ReplyCreate) {
-        reply.error(Errno::EROFS);
+        reply.refuse(Errno::EROFS);
     }
 
     fn write(
@@ -325,19 +325,19 @@ impl Filesystem for Adapter {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        reply.error(Errno::EROFS);
+        reply.refuse(Errno::EROFS);
     }
 
     fn setxattr(&self, _: &Request, _: INodeNo, _: &OsStr, _: &[u8], _: i32, _: u32, reply: ReplyEmpty) {
-        reply.error(Errno::EROFS);
+        reply.refuse(Errno::EROFS);
     }
 
     fn removexattr(&self, _: &Request, _: INodeNo, _: &OsStr, reply: ReplyEmpty) {
-        reply.error(Errno::EROFS);
+        reply.refuse(Errno::EROFS);
     }
 
     fn fallocate(&self, _: &Request, _: INodeNo, _: FileHandle, _: u64, _: u64, _: i32, reply: ReplyEmpty) {
-        reply.error(Errno::EROFS);
+        reply.refuse(Errno::EROFS);
     }
 
     fn copy_file_range(
@@ -353,7 +353,7 @@ impl Filesystem for Adapter {
         _: CopyFileRangeFlags,
         reply: ReplyWrite,
     ) {
-        reply.error(Errno::EROFS);
+        reply.refuse(Errno::EROFS);
     }
 }
 

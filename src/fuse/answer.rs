@@ -4,10 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use fuser::{
     Errno, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry,
-    ReplyLseek, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr,
+    ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr,
 };
 
 use super::convert::errno;
+use super::measure::refused;
 use crate::union::Result;
 
 /// A reply that can be an error.
@@ -19,6 +20,7 @@ macro_rules! refuse {
     ($($reply:ty)*) => {
         $(impl Refuse for $reply {
             fn refuse(self, errno: Errno) {
+                refused(errno);
                 self.error(errno);
             }
         })*
@@ -26,8 +28,8 @@ macro_rules! refuse {
 }
 
 refuse! {
-    ReplyAttr ReplyCreate ReplyData ReplyDirectory ReplyDirectoryPlus ReplyEmpty ReplyEntry ReplyLseek ReplyOpen
-    ReplyStatfs ReplyWrite ReplyXattr
+    ReplyAttr ReplyCreate ReplyData ReplyDirectory ReplyDirectoryPlus ReplyEmpty ReplyEntry ReplyIoctl ReplyLseek ReplyOpen
+    ReplyPoll ReplyStatfs ReplyWrite ReplyXattr
 }
 
 /// Works, and replies with `told` of what came of it.
@@ -50,9 +52,9 @@ pub fn answer<R: Refuse, T>(
 /// A size of zero asks for the size.
 pub fn reply_xattr(reply: ReplyXattr, size: u32, value: &[u8]) {
     match (size, u32::try_from(value.len())) {
-        (_, Err(_)) => reply.error(Errno::E2BIG),
+        (_, Err(_)) => reply.refuse(Errno::E2BIG),
         (0, Ok(length)) => reply.size(length),
-        (room, Ok(length)) if length > room => reply.error(Errno::ERANGE),
+        (room, Ok(length)) if length > room => reply.refuse(Errno::ERANGE),
         _ => reply.data(value),
     }
 }

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{Errno, FileAttr, FileType, INodeNo, OpenAccMode, OpenFlags, RenameFlags, TimeOrNow};
 
+use super::measure::refused;
 use crate::layer::{Kind, Time};
 use crate::union::overlay::{Access, Allocate, Allocation, Make, Moment, Renaming, SetXattr};
 use crate::union::{self, Attributes, Error, Whence};
@@ -16,7 +17,9 @@ pub fn errno(error: &Error) -> Errno {
     if let Error::Fault { .. } = error {
         log::error!("{}", chain(error));
     }
-    Errno::from_i32(error.errno().raw_os_error())
+    let errno = Errno::from_i32(error.errno().raw_os_error());
+    refused(errno);
+    errno
 }
 
 fn chain(error: &Error) -> String {

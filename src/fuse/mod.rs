@@ -3,6 +3,7 @@
 mod adapter;
 mod answer;
 mod convert;
+mod measure;
 mod pool;
 mod session;
 mod writable;

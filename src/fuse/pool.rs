@@ -11,6 +11,8 @@ use fuser::ReplyData;
 use parking_lot::Mutex;
 
 use super::convert;
+use super::measure::{self, Underway};
+use crate::stats::{self, Counter};
 use crate::union::{NodeId, Overlay, Result, Union};
 
 type Work = Box<dyn FnOnce() + Send>;
@@ -32,6 +34,11 @@ impl Pool {
 
     /// A reply in what is never done is answered EIO by its own drop; the pool is gone only when the session is.
     pub fn run(&self, work: impl FnOnce() + Send + 'static) {
+        let request = measure::take();
+        let work = move || {
+            let _here = Underway::here(request);
+            work();
+        };
         drop(self.queue.send(Box::new(work)));
     }
 }
@@ -105,6 +112,7 @@ fn serve(union: &impl Bytes, job: Job) {
     let read = union.read(job.node, job.offset, job.length, |bytes| {
         if let Some(reply) = reply.take() {
             reply.data(bytes);
+            stats::count(Counter::BytesServed, bytes.len() as u64);
         }
     });
     if let (Err(error), Some(reply)) = (read, reply) {

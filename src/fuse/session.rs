@@ -9,6 +9,7 @@ use std::thread::available_parallelism;
 use fuser::{Config, SessionACL};
 
 use super::adapter::Adapter;
+use super::measure::Measured;
 use super::pool::Pool;
 use super::writable::{Settings, Writable};
 use crate::union::{Overlay, Union};
@@ -17,7 +18,7 @@ use crate::union::{Overlay, Union};
 const WRITABLE_WORKERS: usize = 8;
 
 /// Ready to serve, before there is a mount: once there is one, a path may lead into it, where nobody answers yet.
-pub struct Prepared(Served<Adapter, Writable>);
+pub struct Prepared(Served<Measured<Adapter>, Measured<Writable>>);
 
 enum Served<R, W> {
     ReadOnly(R),
@@ -28,12 +29,12 @@ impl Prepared {
     pub fn read_only(union: Union) -> io::Result<Self> {
         let workers = available_parallelism().map_or(2, NonZeroUsize::get).clamp(2, 4);
         let pool = Pool::start(workers)?;
-        Ok(Self(Served::ReadOnly(Adapter::new(Arc::new(union), pool))))
+        Ok(Self(Served::ReadOnly(Measured(Adapter::new(Arc::new(union), pool)))))
     }
 
     pub fn writable(overlay: Overlay, settings: Settings) -> io::Result<Self> {
         let pool = Pool::start(WRITABLE_WORKERS)?;
-        Ok(Self(Served::Writable(Writable::new(Arc::new(overlay), pool, settings))))
+        Ok(Self(Served::Writable(Measured(Writable::new(Arc::new(overlay), pool, settings)))))
     }
 
     /// Agrees with the kernel on the protocol. The mount is live when this returns; its requests wait for
@@ -54,7 +55,7 @@ impl Prepared {
     }
 }
 
-pub struct Session(Served<fuser::Session<Adapter>, fuser::Session<Writable>>);
+pub struct Session(Served<fuser::Session<Measured<Adapter>>, fuser::Session<Measured<Writable>>>);
 
 impl Session {
     /// Serves until the mount is gone for good.

@@ -398,7 +398,7 @@ impl Filesystem for Writable {
 
     /// Nothing is kept back here.
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        reply.error(Errno::ENOSYS);
+        reply.refuse(Errno::ENOSYS);
     }
 
     fn fsync(&self, _: &Request, ino: INodeNo, _: FileHandle, data_only: bool, reply: ReplyEmpty) {
@@ -563,7 +563,7 @@ impl Filesystem for Writable {
         _: u32,
         reply: ReplyIoctl,
     ) {
-        reply.error(Errno::ENOTTY);
+        reply.refuse(Errno::ENOTTY);
     }
 
     fn poll(
@@ -577,6 +577,6 @@ impl Filesystem for Writable {
         reply: ReplyPoll,
     ) {
         // The kernel then says itself that a file is always ready.
-        reply.error(Errno::ENOSYS);
+        reply.refuse(Errno::ENOSYS);
     }
 }

@@ -18,6 +18,7 @@ use super::readahead::Worker;
 use super::supply::Layer;
 use super::{CHUNK, Content, Extent, sidecar};
 use crate::oci::Digest;
+use crate::stats::{self, Counter};
 use crate::store::files::FileCache;
 
 /// Why a file's bytes cannot be had.
@@ -68,6 +69,7 @@ impl Contents {
             return Ok(serve(&[]));
         }
         if let Some(file) = self.file(layer, content) {
+            stats::count(Counter::WholeFileReads, 1);
             match assembled((end - offset) as usize, |bytes| file.read_exact_at(bytes, offset)) {
                 Ok(bytes) => return Ok(bytes.served(serve)),
                 Err(error) => log::warn!("reading a cached file: {error}"),
@@ -168,6 +170,7 @@ impl Contents {
     fn follow(&self, layer: &Arc<Layer>, content: &Content<'_>, stored: &Range<u64>, read: &Range<u64>) {
         let advice = layer.streams.note(stored, read);
         if let Some(chunks) = advice.ahead {
+            stats::count(Counter::ChunksAhead, chunks.end - chunks.start);
             let (layer, cache) = (layer.clone(), self.cache.clone());
             self.ahead.offer(move || have_ready(&layer, &cache, chunks));
         }

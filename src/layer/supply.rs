@@ -11,6 +11,7 @@ use super::readahead::Streams;
 use super::sidecar::{self, Sidecar};
 use super::{Blob, CHUNK, Codec, Index};
 use crate::oci::Digest;
+use crate::stats::{self, Counter};
 
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
@@ -98,8 +99,10 @@ impl Layer {
     pub(super) fn chunk(&self, cache: &ChunkCache, wanted: std::ops::Range<u64>) -> Result<Chunk, Error> {
         let first = wanted.start;
         if let Some(chunk) = cache.get(self.number, first) {
+            stats::count(Counter::ChunkHits, 1);
             return Ok(chunk);
         }
+        stats::count(Counter::ChunkMisses, 1);
         let from = self.decoded_from(first);
         loop {
             match cache.claim(self.number, from, wanted.clone()) {
@@ -207,6 +210,7 @@ impl Layer {
             let room = bytes.get_mut(skipped..).unwrap_or(&mut []);
             #[cfg(test)]
             self.decoded.fetch_add(room.len() as u64, Ordering::Relaxed);
+            stats::count(Counter::BytesInflated, room.len() as u64);
             decoder.fill(room).map_err(|error| self.undecodable(passed, error))?;
             if passed >= chunk {
                 *slot = Some(decoder);

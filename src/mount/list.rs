@@ -57,6 +57,14 @@ pub fn list(records: &Records) -> Result<Vec<Mount>, Error> {
     Ok(mounts)
 }
 
+/// The mount at a path; the uppermost where there are several.
+pub fn find(records: &Records, path: &Path) -> Result<Mount, Error> {
+    let names = names(path);
+    let mut mounts = list(records)?;
+    mounts.retain(|mount| names.contains(&mount.record.target));
+    mounts.pop().ok_or_else(|| Error::NotMounted(path.to_owned()))
+}
+
 fn read(records: &Records) -> Result<Vec<Found>, Error> {
     records.read().map_err(doing("reading the mounts' records"))
 }
@@ -142,7 +150,7 @@ fn elsewhere(records: &Records, there: &[Mounted]) -> Result<Vec<Standing>, Erro
 /// The uppermost mount at a path, if it is plyfs's.
 fn standing_at(records: &Records, path: &Path) -> Result<Standing, Error> {
     let there = mounted()?;
-    let names: Vec<PathBuf> = resolved_parent(path).into_iter().chain(path.canonicalize().ok()).collect();
+    let names = names(path);
     let found = names.iter().find_map(|name| there.iter().rfind(|mount| mount.target == *name));
     match found {
         Some(mount) if mount.file_system == FILE_SYSTEM => return Ok(Standing::Here(mount.clone())),
@@ -155,6 +163,11 @@ fn standing_at(records: &Records, path: &Path) -> Result<Standing, Error> {
     let is_named = |standing: &Standing| matches!(standing, Standing::Elsewhere(record, _) if names.contains(&record.target));
     let mut elsewhere = elsewhere(records, &there)?.into_iter();
     elsewhere.find(is_named).ok_or_else(|| Error::NotMounted(path.to_owned()))
+}
+
+/// What a path may be called in a list of mounts.
+fn names(path: &Path) -> Vec<PathBuf> {
+    resolved_parent(path).into_iter().chain(path.canonicalize().ok()).collect()
 }
 
 /// The absolute path, without touching its last part: asking a dead mount anything fails.

@@ -17,10 +17,10 @@ mod words;
 use std::io;
 use std::path::PathBuf;
 
-pub use list::{Mount, State, Which, list, unmount};
+pub use list::{Mount, State, Which, find, list, unmount};
 pub use options::{InvalidOption, Options};
 pub use overlay::{Overlay, UpperPaths};
-pub use record::{Record, Records};
+pub use record::{Reading, Record, Records};
 pub use start::{Live, Request, Tree, start};
 pub use uppers::{Base, Kept, Root, Uppers};
 

@@ -56,6 +56,14 @@ impl Record {
     }
 }
 
+/// How what a mount counts is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    Once,
+    /// The mount is told that someone does.
+    Following,
+}
+
 #[derive(Clone, Debug)]
 pub struct Records {
     directory: PathBuf,
@@ -82,6 +90,12 @@ impl Records {
         let path = self.directory.join(format!("{}.json", record.id));
         let file = write_locked(&path, record)?;
         Ok(Held { path, file })
+    }
+
+    /// What a mount has counted; to be written to as well by who follows it.
+    pub fn open_stats(&self, record: &Record, reading: Reading) -> io::Result<File> {
+        let path = self.directory.join(format!("{}.stats", record.id));
+        OpenOptions::new().read(true).write(reading == Reading::Following).open(path)
     }
 
     pub(super) fn read(&self) -> io::Result<Vec<Found>> {
@@ -157,6 +171,12 @@ impl Held {
         Ok(())
     }
 
+    /// Where the mount counts what it does.
+    pub fn open_stats(&self) -> io::Result<File> {
+        let path = self.path.with_extension("stats");
+        OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+    }
+
     pub fn open_log(&self) -> io::Result<File> {
         OpenOptions::new().append(true).create(true).mode(0o600).open(self.path.with_extension("log"))
     }
@@ -184,6 +204,11 @@ impl Abandoned {
 fn remove(path: &Path) {
     if let Err(error) = fs::remove_file(path) {
         log::warn!("removing mount record {}: {error}", path.display());
+    }
+    if let Err(error) = fs::remove_file(path.with_extension("stats"))
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        log::warn!("removing what mount {} counted: {error}", path.display());
     }
     let log = path.with_extension("log");
     if fs::metadata(&log).is_ok_and(|found| found.len() == 0)

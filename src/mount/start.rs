@@ -12,6 +12,7 @@ use super::record::Held;
 use super::{Error, Options, Record, Records, doing};
 use crate::fuse::{Prepared, Settings, UNLIMITED};
 use crate::oci::Digest;
+use crate::stats;
 use crate::sys::mount::{self as system, FILE_SYSTEM, Unmount, Way};
 use crate::sys::namespace;
 use crate::sys::process;
@@ -83,6 +84,9 @@ pub fn start(tree: Tree, request: Request) -> Result<Live, Error> {
     let records = request.store.as_deref().map(Records::of_store);
     let held = records.map(|records| records.hold(&record)).transpose();
     let mut held = held.map_err(doing("writing the mount's record"))?;
+    if let Some(held) = &held {
+        count(held);
+    }
     let read_only = tree.is_read_only();
     let prepared = prepare(tree, options).map_err(doing("starting threads"))?;
     // From here on a signal must unmount, and waits until there is someone to take it.
@@ -104,6 +108,13 @@ impl Tree {
             Self::Image(_) => true,
             Self::Overlay { read_only, .. } => *read_only,
         }
+    }
+}
+
+/// No reason not to mount, where there is no room for it.
+fn count(held: &Held) {
+    if let Err(error) = held.open_stats().and_then(|file| stats::begin(&file)) {
+        log::warn!("what the mount does is not counted: {error}");
     }
 }
 

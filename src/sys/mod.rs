@@ -1,5 +1,6 @@
 //! System calls: the only home of `unsafe`.
 pub mod beneath;
+pub mod clock;
 pub mod copy;
 pub mod detached;
 pub mod file;

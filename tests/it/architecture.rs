@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[(&str, u8)] = &[
     ("oci", 0),
     ("sys", 0),
+    ("stats", 1),
     ("store", 1),
     ("layer", 2),
     ("image", 3),

@@ -10,6 +10,7 @@ use super::upper::{self, Alias, Data, Dir, New, Origin, Original, Over, Reader, 
 use super::{Errno, Error, NodeId, Overlay, Result, fault};
 use crate::layer::Kind;
 use crate::lower::{Below, Located, Pairs, Stat};
+use crate::stats::{self, Counter};
 use crate::union::Ids;
 
 /// How much of a file is wanted in the upper.
@@ -83,6 +84,7 @@ impl Overlay {
                 (self.copy_named(&names, &parents, below, wanted)?, names)
             }
         };
+        stats::count(Counter::CopyUps, 1);
         let mut nodes = self.nodes.write();
         // A name that was found meanwhile was not copied: who looks for it again finds the lower file.
         let found: Vec<_> =

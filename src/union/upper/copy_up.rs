@@ -10,6 +10,7 @@ use super::private::Mark;
 use super::stage::{Naming, Stage};
 use super::{At, Dir, Error, Namespace, Number, Object, Origin, Policy, Result, Stat, Times, Upper, origin};
 use crate::layer::Time;
+use crate::stats::{self, Counter};
 use crate::sys::copy::{self, Copied};
 use crate::sys::xattr;
 
@@ -151,8 +152,12 @@ impl Upper {
                 rustix::fs::ftruncate(to, *size)?;
                 Ok(Copied::Cloned)
             }
-            Data::File(from) => Ok(copy::content(*from, to)?),
+            Data::File(from) => {
+                stats::count(Counter::BytesCopiedUp, rustix::fs::fstat(from)?.st_size as u64);
+                Ok(copy::content(*from, to)?)
+            }
             Data::Read(reader) => {
+                stats::count(Counter::BytesCopiedUp, reader.size);
                 rustix::fs::ftruncate(to, reader.size)?;
                 let whole = [(0, reader.size)];
                 for &(start, length) in reader.extents.unwrap_or(&whole) {
