@@ -1,10 +1,9 @@
-//! Requests become calls of the union. A handler that panics is answered EIO: the reply it drops says so by itself.
+//! Requests become calls of the union.
 
 use std::ffi::OsStr;
 use std::io;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -17,8 +16,8 @@ use fuser::{
     TimeOrNow, WriteFlags,
 };
 
-use super::answer::{Refuse, reply_xattr};
-use super::convert::{self, UNLIMITED, errno, file_attributes, file_type};
+use super::answer::{Refuse, answer, guarded, reply_xattr};
+use super::convert::{self, UNLIMITED, file_attributes, file_type};
 use super::pool::{Job, Pool};
 use crate::union::{self, NAME_MAX, NodeId, Union};
 
@@ -39,11 +38,12 @@ impl Adapter {
         Self { union, pool }
     }
 
+    /// With FUSE_READDIRPLUS_AUTO the kernel would list all but the start of a large directory without attributes, and
+    /// then ask for each name.
     fn wanted(&self) -> InitFlags {
         let mut flags = InitFlags::FUSE_ASYNC_READ
             | InitFlags::FUSE_PARALLEL_DIROPS
             | InitFlags::FUSE_DO_READDIRPLUS
-            | InitFlags::FUSE_READDIRPLUS_AUTO
             | InitFlags::FUSE_CACHE_SYMLINKS
             | InitFlags::FUSE_EXPLICIT_INVAL_DATA
             | InitFlags::FUSE_NO_OPEN_SUPPORT
@@ -69,12 +69,6 @@ fn node(number: INodeNo) -> NodeId {
     NodeId::new(number.0)
 }
 
-fn guarded(doing: &str, work: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(work)).is_err() {
-        log::error!("{doing}: the handler panicked, which is a bug in plyfs");
-    }
-}
-
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let flags = self.wanted() & config.capabilities();
@@ -86,24 +80,25 @@ impl Filesystem for Adapter {
     }
 
     fn lookup(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        guarded("looking up a name", || match self.entry(parent, name) {
-            Ok(attributes) => reply.entry(&UNLIMITED, &attributes, GENERATION),
-            Err(error) => reply.error(errno(&error)),
-        });
+        answer(
+            "looking up a name",
+            reply,
+            || self.entry(parent, name),
+            |reply, attributes| {
+                reply.entry(&UNLIMITED, &attributes, GENERATION);
+            },
+        );
     }
 
     fn getattr(&self, _: &Request, ino: INodeNo, _: Option<FileHandle>, reply: ReplyAttr) {
-        guarded("getting attributes", || match self.union.attributes(node(ino)) {
-            Ok(attributes) => reply.attr(&UNLIMITED, &file_attributes(&attributes)),
-            Err(error) => reply.error(errno(&error)),
+        let attributes = || self.union.attributes(node(ino));
+        answer("getting attributes", reply, attributes, |reply, attributes| {
+            reply.attr(&UNLIMITED, &file_attributes(&attributes));
         });
     }
 
     fn readlink(&self, _: &Request, ino: INodeNo, reply: ReplyData) {
-        guarded("reading a symlink", || match self.union.read_link(node(ino)) {
-            Ok(target) => reply.data(target),
-            Err(error) => reply.error(errno(&error)),
-        });
+        answer("reading a symlink", reply, || self.union.read_link(node(ino)), ReplyData::data);
     }
 
     /// ENOSYS means: open what you like without asking, keep what you read.
@@ -145,17 +140,15 @@ impl Filesystem for Adapter {
     }
 
     fn readdir(&self, _: &Request, ino: INodeNo, _: FileHandle, cookie: u64, mut reply: ReplyDirectory) {
-        guarded("listing a directory", || {
+        let list = || {
             let listed = self.union.read_directory(node(ino), cookie, |entry| {
                 let number = INodeNo(entry.node.number());
                 let name = OsStr::from_bytes(entry.name);
                 full(reply.add(number, entry.next, file_type(entry.kind), name))
             });
-            match listed {
-                Ok(()) => reply.ok(),
-                Err(error) => reply.error(errno(&error)),
-            }
-        });
+            answer("listing a directory", reply, || listed, |reply, ()| reply.ok());
+        };
+        guarded("listing a directory", list);
     }
 
     fn readdirplus(
@@ -166,8 +159,8 @@ impl Filesystem for Adapter {
         cookie: u64,
         mut reply: ReplyDirectoryPlus,
     ) {
-        guarded("listing a directory", || {
-            let mut fault = None;
+        let list = || {
+            let mut described = Ok(());
             let listed = self.union.read_directory(node(ino), cookie, |entry| {
                 match self.union.attributes(entry.node) {
                     Ok(attributes) => {
@@ -176,49 +169,44 @@ impl Filesystem for Adapter {
                         full(reply.add(attributes.ino, entry.next, name, &UNLIMITED, &attributes, GENERATION))
                     }
                     Err(error) => {
-                        fault = Some(error);
+                        described = Err(error);
                         ControlFlow::Break(())
                     }
                 }
             });
-            match (listed, fault) {
-                (Ok(()), None) => reply.ok(),
-                (Err(error), _) | (Ok(()), Some(error)) => reply.error(errno(&error)),
-            }
-        });
+            answer("listing a directory", reply, || listed.and(described), |reply, ()| reply.ok());
+        };
+        guarded("listing a directory", list);
     }
 
     fn statfs(&self, _: &Request, _: INodeNo, reply: ReplyStatfs) {
-        guarded("counting the file system", || {
-            let counted = self.union.statistics();
-            let blocks = counted.bytes.div_ceil(u64::from(BLOCK));
-            reply.statfs(blocks, 0, 0, counted.files, 0, BLOCK, NAME_MAX as u32, BLOCK);
-        });
+        answer(
+            "counting the file system",
+            reply,
+            || Ok(self.union.statistics()),
+            |reply, counted| {
+                let blocks = counted.bytes.div_ceil(u64::from(BLOCK));
+                reply.statfs(blocks, 0, 0, counted.files, 0, BLOCK, NAME_MAX as u32, BLOCK);
+            },
+        );
     }
 
     fn getxattr(&self, _: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
-        guarded("getting an attribute", || match self.union.xattr(node(ino), name.as_bytes()) {
-            Ok(value) => reply_xattr(reply, size, value),
-            Err(error) => reply.error(errno(&error)),
-        });
+        let value = || self.union.xattr(node(ino), name.as_bytes());
+        answer("getting an attribute", reply, value, |reply, value| reply_xattr(reply, size, value));
     }
 
     fn listxattr(&self, _: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        guarded("listing attributes", || match self.union.list_xattr(node(ino)) {
-            Ok(names) => reply_xattr(reply, size, &names),
-            Err(error) => reply.error(errno(&error)),
-        });
+        let names = || self.union.list_xattr(node(ino));
+        answer("listing attributes", reply, names, |reply, names| reply_xattr(reply, size, &names));
     }
 
     fn lseek(&self, _: &Request, ino: INodeNo, _: FileHandle, offset: i64, whence: i32, reply: ReplyLseek) {
-        guarded("seeking", || {
-            let found = convert::seeking(offset, whence)
-                .and_then(|(offset, whence)| self.union.seek(node(ino), offset, whence));
-            match found {
-                Ok(place) => reply.offset(place as i64),
-                Err(error) => reply.error(errno(&error)),
-            }
-        });
+        let find = || {
+            let (offset, whence) = convert::seeking(offset, whence)?;
+            self.union.seek(node(ino), offset, whence)
+        };
+        answer("seeking", reply, find, |reply, place| reply.offset(place as i64));
     }
 
     fn ioctl(

@@ -49,6 +49,13 @@ pub fn answer<R: Refuse, T>(
     }
 }
 
+/// For work that replies itself: a reply that a panic drops is answered EIO by its own drop.
+pub fn guarded(doing: &str, work: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(work)).is_err() {
+        log::error!("{doing}: the handler panicked, which is a bug in plyfs");
+    }
+}
+
 /// A size of zero asks for the size.
 pub fn reply_xattr(reply: ReplyXattr, size: u32, value: &[u8]) {
     match (size, u32::try_from(value.len())) {

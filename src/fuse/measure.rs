@@ -15,11 +15,29 @@ use fuser::{
     ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
+use super::listener::Listener;
 use crate::stats::{self, Answered, Counter, Opcode};
 use crate::sys::clock;
 
 /// A file system whose requests are counted.
-pub struct Measured<F>(pub F);
+pub struct Measured<F> {
+    of: F,
+    listener: Listener,
+}
+
+impl<F> Measured<F> {
+    pub fn new(of: F, listener: Listener) -> Self {
+        Self { of, listener }
+    }
+
+    /// What the listener does between this request and the next is not of this request's time.
+    fn attend(&self, opcode: Opcode, node: INodeNo, name: Option<&OsStr>, work: impl FnOnce(&F)) {
+        self.listener.attend(|| {
+            let _here = Underway::begin(opcode, node, name);
+            work(&self.of);
+        });
+    }
+}
 
 /// A request on its way to its answer; dropped, it is answered.
 pub struct Underway {
@@ -89,8 +107,7 @@ macro_rules! pass_on {
         $(
             fn $method(&self, request: &Request, $($argument: $kind,)* reply: $reply) {
                 let name: Option<&OsStr> = None $(.or(Some($name)))?;
-                let _here = Underway::begin(Opcode::$opcode, $node, name);
-                self.0.$method(request, $($argument,)* reply);
+                self.attend(Opcode::$opcode, $node, name, |of| of.$method(request, $($argument,)* reply));
             }
         )*
     };
@@ -98,16 +115,15 @@ macro_rules! pass_on {
 
 impl<F: Filesystem> Filesystem for Measured<F> {
     fn init(&mut self, request: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        self.0.init(request, config)
+        self.of.init(request, config)
     }
 
     fn destroy(&mut self) {
-        self.0.destroy();
+        self.of.destroy();
     }
 
     fn forget(&self, request: &Request, node: INodeNo, lookups: u64) {
-        let _here = Underway::begin(Opcode::Forget, node, None);
-        self.0.forget(request, node, lookups);
+        self.attend(Opcode::Forget, node, None, |of| of.forget(request, node, lookups));
     }
 
     fn write(
@@ -122,9 +138,10 @@ impl<F: Filesystem> Filesystem for Measured<F> {
         owner: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let _here = Underway::begin(Opcode::Write, node, None);
-        stats::count(Counter::BytesWritten, data.len() as u64);
-        self.0.write(request, node, handle, offset, data, how, flags, owner, reply);
+        self.attend(Opcode::Write, node, None, |of| {
+            stats::count(Counter::BytesWritten, data.len() as u64);
+            of.write(request, node, handle, offset, data, how, flags, owner, reply);
+        });
     }
 
     pass_on! {

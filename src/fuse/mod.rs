@@ -3,6 +3,7 @@
 mod adapter;
 mod answer;
 mod convert;
+mod listener;
 mod measure;
 mod pool;
 mod session;

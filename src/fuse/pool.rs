@@ -2,7 +2,6 @@
 //! awake, and so answers a program that asks one thing after another twice as fast as several that take turns. What
 //! may wait (for decompression, for a copy, for the disk) goes to a pool, so that nothing else waits with it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::{io, thread};
@@ -10,6 +9,7 @@ use std::{io, thread};
 use fuser::ReplyData;
 use parking_lot::Mutex;
 
+use super::answer::guarded;
 use super::convert;
 use super::measure::{self, Underway};
 use crate::stats::{self, Counter};
@@ -47,16 +47,9 @@ fn work(waiting: &Mutex<Receiver<Work>>) {
     loop {
         let next = waiting.lock().recv();
         match next {
-            Ok(work) => guarded(work),
+            Ok(work) => guarded("working in the pool", work),
             Err(_) => return,
         }
-    }
-}
-
-/// A reply that a panic drops is answered EIO by its own drop.
-fn guarded(work: impl FnOnce()) {
-    if catch_unwind(AssertUnwindSafe(work)).is_err() {
-        log::error!("a handler panicked, which is a bug in plyfs");
     }
 }
 
@@ -99,7 +92,7 @@ impl Bytes for Overlay {
 impl Pool {
     pub fn read(&self, union: &Arc<impl Bytes>, job: Job) {
         if union.is_at_hand(job.node, job.offset, job.length) {
-            guarded(|| serve(&**union, job));
+            guarded("reading a file", || serve(&**union, job));
         } else {
             let union = Arc::clone(union);
             self.run(move || serve(&*union, job));

@@ -9,6 +9,7 @@ use std::thread::available_parallelism;
 use fuser::{Config, SessionACL};
 
 use super::adapter::Adapter;
+use super::listener::Listener;
 use super::measure::Measured;
 use super::pool::Pool;
 use super::writable::{Settings, Writable};
@@ -18,7 +19,7 @@ use crate::union::{Overlay, Union};
 const WRITABLE_WORKERS: usize = 8;
 
 /// Ready to serve, before there is a mount: once there is one, a path may lead into it, where nobody answers yet.
-pub struct Prepared(Served<Measured<Adapter>, Measured<Writable>>);
+pub struct Prepared(Served<Adapter, Writable>);
 
 enum Served<R, W> {
     ReadOnly(R),
@@ -29,12 +30,12 @@ impl Prepared {
     pub fn read_only(union: Union) -> io::Result<Self> {
         let workers = available_parallelism().map_or(2, NonZeroUsize::get).clamp(2, 4);
         let pool = Pool::start(workers)?;
-        Ok(Self(Served::ReadOnly(Measured(Adapter::new(Arc::new(union), pool)))))
+        Ok(Self(Served::ReadOnly(Adapter::new(Arc::new(union), pool))))
     }
 
     pub fn writable(overlay: Overlay, settings: Settings) -> io::Result<Self> {
         let pool = Pool::start(WRITABLE_WORKERS)?;
-        Ok(Self(Served::Writable(Measured(Writable::new(Arc::new(overlay), pool, settings)))))
+        Ok(Self(Served::Writable(Writable::new(Arc::new(overlay), pool, settings))))
     }
 
     /// Agrees with the kernel on the protocol. The mount is live when this returns; its requests wait for
@@ -42,14 +43,17 @@ impl Prepared {
     pub fn begin(self, device: OwnedFd) -> io::Result<Session> {
         let mut config = Config::default();
         config.n_threads = Some(1);
+        let listener = Listener::new(device.try_clone()?);
         // Who may enter is checked by the kernel, which also caches what it was told: a check here would be too late.
         let all = SessionACL::All;
         Ok(Session(match self.0 {
             Served::ReadOnly(adapter) => {
-                Served::ReadOnly(fuser::Session::from_fd(adapter, device, all, config)?)
+                let measured = Measured::new(adapter, listener);
+                Served::ReadOnly(fuser::Session::from_fd(measured, device, all, config)?)
             }
             Served::Writable(writable) => {
-                Served::Writable(fuser::Session::from_fd(writable, device, all, config)?)
+                let measured = Measured::new(writable, listener);
+                Served::Writable(fuser::Session::from_fd(measured, device, all, config)?)
             }
         }))
     }
