@@ -61,12 +61,9 @@ fn join(store: &Store, images: &[Image]) -> anyhow::Result<()> {
     // What has no name of its own any more is reached through the index.
     let joined =
         |digest| images.iter().any(|image| image.descriptor.digest == digest && !image.names.is_empty());
-    for entry in Stored::new(store).entries()? {
-        if entry.names.is_empty() && joined(entry.descriptor.digest) {
-            store.remove(&entry.descriptor.digest)?;
-        }
-    }
-    Ok(())
+    let entries = Stored::new(store).entries()?.into_iter();
+    let digests = entries.filter(|entry| entry.names.is_empty()).map(|entry| entry.descriptor.digest);
+    Ok(store.remove(&digests.filter(|digest| joined(*digest)).collect::<Vec<_>>())?)
 }
 
 fn put_index(store: &Store, images: &[&Image]) -> anyhow::Result<Descriptor> {

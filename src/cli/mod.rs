@@ -39,6 +39,7 @@ mod umount;
 mod units;
 mod unshare;
 mod uppers;
+mod users;
 mod walk;
 
 use std::path::PathBuf;

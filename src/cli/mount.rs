@@ -112,8 +112,6 @@ fn serve(
     launch: Launch,
 ) -> anyhow::Result<()> {
     let opened = open(context, image, arguments.platform.platform()?.as_ref())?;
-    // Until the mount's record says what it uses.
-    let lease = opened.store.lease()?;
     let lower = Arc::new(lower(&opened)?);
     let (tree, upper) = tree(context, &opened, lower, &arguments.upper(), &options)?;
     let request = Request {
@@ -125,7 +123,8 @@ fn serve(
         options,
     };
     let live = mount::start(tree, request).map_err(told)?;
-    drop(lease);
+    // From here on the mount's record says what it uses.
+    drop(opened);
     output::line(&live.target().display().to_string())?;
     live.stay(launch).map_err(told)
 }

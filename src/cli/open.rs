@@ -6,12 +6,14 @@ use super::facts;
 use crate::archive::{Archive, Location};
 use crate::image::{self, Image, Source, Stored};
 use crate::oci::Platform;
-use crate::store::Store;
+use crate::store::{Lease, Store};
 
 pub struct Opened {
     pub store: Store,
     pub image: Image,
     pub from: From,
+    /// Until the command is done with it, what it uses stays in the store.
+    _lease: Lease,
 }
 
 pub enum From {
@@ -68,20 +70,23 @@ pub fn open(context: &Context, wanted: &str, platform: Option<&Platform>) -> any
 }
 
 fn in_file(store: Store, location: Location, platform: Option<&Platform>) -> anyhow::Result<Opened> {
+    let lease = store.lease()?;
     let archive = Archive::open(&store, &location)?;
     let (image, warnings) = archive.image(location.reference.as_deref(), platform)?;
     warnings.iter().for_each(|warning| error::warn(warning));
-    Ok(Opened { store, image, from: From::File(archive, location) })
+    Ok(Opened { store, image, from: From::File(archive, location), _lease: lease })
 }
 
 fn in_store(store: Store, wanted: &str, platform: Option<&Platform>) -> anyhow::Result<Opened> {
     let stored = Stored::new(&store);
     let found = stored.resolve(wanted).map_err(with_hint)?;
+    // Not before: to find an image by its id many others are looked at.
+    let lease = store.lease()?;
     let selection = stored.open(&found, platform)?;
     if let Some(warning) = selection.warning {
         error::warn(&warning.to_string());
     }
-    Ok(Opened { store, image: selection.image, from: From::Store(stored, found) })
+    Ok(Opened { store, image: selection.image, from: From::Store(stored, found), _lease: lease })
 }
 
 fn with_hint(error: image::Error) -> anyhow::Error {

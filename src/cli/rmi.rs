@@ -1,17 +1,14 @@
 //! `plyfs rmi`: images out of the store, as docker removes them.
 
-use std::collections::HashSet;
-
-use anyhow::Context as _;
+use std::io;
 
 use super::context::Context;
 use super::error::{Told, hinted, tell};
 use super::output;
-use super::umount::told;
-use crate::image::{self, By, Entry, Found, Image, Stored};
-use crate::mount;
+use super::users::{User, Users};
+use crate::image::{By, Candidate, Entry, Found, Image, Removal, Stored};
 use crate::oci::{Digest, Reference};
-use crate::store::{self, Store};
+use crate::store::{self, Reach, Store};
 
 /// Remove images from the store
 ///
@@ -53,16 +50,19 @@ fn remove(context: &Context, store: &Store, wanted: &str, arguments: &Arguments)
     let found = stored.resolve(wanted)?;
     // An image that can't be read can be removed all the same.
     let image = stored.open(&found, None).ok().map(|selection| selection.image);
-    let held = held(context)?;
-    let plan = plan(wanted, found, arguments.force)?;
-    if let (Plan::Remove(entry), false) = (&plan, arguments.force) {
-        refuse_used(wanted, entry, image.as_ref(), &held)?;
+    match plan(wanted, found, arguments.force)? {
+        Plan::Untag(name) => {
+            store.untag(&name)?;
+            Ok(output::line(&format!("Untagged: {}", name.familiar()))?)
+        }
+        Plan::Remove(entry) => {
+            if !arguments.force {
+                refuse_used(wanted, &entry, image.as_ref(), &Users::of_store(context)?)?;
+            }
+            take_out(context, store, &entry, arguments)?;
+            Ok(report(&entry, image.as_ref())?)
+        }
     }
-    apply(store, plan, image.as_ref())?;
-    if !arguments.no_prune {
-        sweep(store, held)?;
-    }
-    Ok(())
 }
 
 fn plan(wanted: &str, found: Found, force: bool) -> anyhow::Result<Plan> {
@@ -73,57 +73,23 @@ fn plan(wanted: &str, found: Found, force: bool) -> anyhow::Result<Plan> {
         By::Id { .. } if entry.names.len() > 1 && !force => {
             let names: Vec<String> = entry.names.iter().map(Reference::familiar).collect();
             let error = anyhow::anyhow!(
-                "conflict: unable to delete {wanted} (must be forced) - image has several names: {}",
-                names.join(" ")
+                "conflict: unable to delete {wanted} (must be forced) - image is referenced in multiple repositories"
             );
-            Err(hinted(error, "remove it by one of its names, or all of it with --force"))
+            let hint =
+                format!("remove it by one of its names ({}), or all of it with --force", names.join(", "));
+            Err(hinted(error, hint))
         }
         By::Id { .. } => Ok(Plan::Remove(entry)),
     }
 }
 
-/// What of this store is in use, and by whom.
-struct Held {
-    digests: HashSet<Digest>,
-    by: Vec<User>,
-}
-
-/// A mount, or an upper.
-struct User {
-    digests: Vec<Digest>,
-    why: String,
-    hint: String,
-}
-
-impl User {
-    fn of_mount(record: mount::Record) -> Self {
-        let target = record.target.display();
-        let (why, hint) = (format!("it is mounted at {target}"), format!("`plyfs umount {target}` first"));
-        Self { why, hint, digests: record.digests }
-    }
-
-    fn of_upper(upper: mount::Kept) -> Self {
-        let name = &upper.name;
-        let why = format!("upper {name} is over it");
-        Self { why, hint: format!("`plyfs uppers rm {name}` first"), digests: upper.base.digests }
-    }
-}
-
-fn held(context: &Context) -> anyhow::Result<Held> {
-    let mounts = mount::list(&context.records()).map_err(told)?;
-    let uppers = mount::Uppers::of_store(context.root()).list().map_err(told)?;
-    let mounts = mounts.into_iter().map(|mount| User::of_mount(mount.record));
-    let by: Vec<User> = mounts.chain(uppers.into_iter().map(User::of_upper)).collect();
-    Ok(Held { digests: by.iter().flat_map(|user| user.digests.iter().copied()).collect(), by })
-}
-
-fn refuse_used(wanted: &str, entry: &Entry, image: Option<&Image>, held: &Held) -> anyhow::Result<()> {
+fn refuse_used(wanted: &str, entry: &Entry, image: Option<&Image>, users: &Users) -> anyhow::Result<()> {
     let id = image.map(Image::id);
     let manifest = image.map(|image| image.descriptor.digest);
     let is_of = |digest: &Digest| {
         *digest == entry.descriptor.digest || Some(*digest) == id || Some(*digest) == manifest
     };
-    match held.by.iter().find(|user| user.digests.iter().any(is_of)) {
+    match users.find(is_of) {
         None => Ok(()),
         Some(User { why, hint, .. }) => {
             let error = anyhow::anyhow!("conflict: unable to remove {wanted} (must force) - {why}");
@@ -132,37 +98,28 @@ fn refuse_used(wanted: &str, entry: &Entry, image: Option<&Image>, held: &Held) 
     }
 }
 
-fn apply(store: &Store, plan: Plan, image: Option<&Image>) -> anyhow::Result<()> {
-    match plan {
-        Plan::Untag(name) => {
-            store.untag(&name)?;
-            output::line(&format!("Untagged: {}", name.familiar()))?;
-        }
-        Plan::Remove(entry) => {
-            store.remove(&entry.descriptor.digest)?;
-            for name in &entry.names {
-                output::line(&format!("Untagged: {}", name.familiar()))?;
-            }
-            let id = image.map_or(entry.descriptor.digest, Image::id);
-            output::line(&format!("Deleted: {id}"))?;
-        }
+/// The image's names, and what nothing else needs. Where another process keeps all that is there, a later removal
+/// sweeps it.
+fn take_out(context: &Context, store: &Store, entry: &Entry, arguments: &Arguments) -> anyhow::Result<()> {
+    let digest = entry.descriptor.digest;
+    if arguments.no_prune {
+        return Ok(store.remove(&[digest])?);
     }
-    Ok(())
+    let guard = match store.exclusive() {
+        Err(busy @ store::Error::InUse) => {
+            log::info!("{busy}; what was removed is swept later");
+            return Ok(store.remove(&[digest])?);
+        }
+        guard => guard?,
+    };
+    let held = Users::of_store(context)?.digests();
+    let is_it = |candidate: &Candidate<'_>| candidate.entry.descriptor.digest == digest;
+    Ok(Removal::plan(store, guard, held, Reach::Unused, is_it)?.apply()?)
 }
 
-/// Takes from disk what nothing needs. A load that is under way keeps everything; a later removal sweeps it.
-fn sweep(store: &Store, held: Held) -> anyhow::Result<()> {
-    match image::sweep(store, || held.digests) {
-        Ok(swept) => {
-            for (digest, size) in swept.blobs {
-                log::info!("removed {digest}, {size} bytes");
-            }
-            Ok(())
-        }
-        Err(image::Error::Store(busy @ store::Error::InUse)) => {
-            log::info!("{busy}; what was removed is swept later");
-            Ok(())
-        }
-        Err(error) => Err(error).context("removing what no image needs"),
+fn report(entry: &Entry, image: Option<&Image>) -> io::Result<()> {
+    for name in &entry.names {
+        output::line(&format!("Untagged: {}", name.familiar()))?;
     }
+    output::line(&format!("Deleted: {}", image.map_or(entry.descriptor.digest, Image::id)))
 }

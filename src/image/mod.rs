@@ -10,6 +10,7 @@ mod intake;
 mod layers;
 mod load;
 mod outgoing;
+mod removal;
 mod select;
 mod side_by_side;
 mod sink;
@@ -22,10 +23,11 @@ pub use import::import;
 pub use layers::layers;
 pub use load::load;
 pub use outgoing::Outgoing;
+pub use removal::{Candidate, Removal};
 pub use select::{Selection, Warning, select};
 pub use sink::Sink;
 pub use source::{Progress, Source, verified};
-pub use stored::{By, Entry, Found, Stored, reachable, sweep};
+pub use stored::{By, Entry, Found, Stored, reachable, reachable_from};
 
 use crate::oci::{Config, Descriptor, DiffId, Digest, Manifest, Platform, Raw, Reference};
 

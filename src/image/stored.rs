@@ -9,7 +9,7 @@ use crate::layer::Blob;
 use crate::oci::{
     ChainId, Config, DOCUMENT_LIMIT, Descriptor, Digest, Document, Manifest, Platform, Raw, Reference, media,
 };
-use crate::store::{self, Store, Swept};
+use crate::store::{self, Store};
 
 /// The store as a source of images.
 #[derive(Clone, Debug)]
@@ -180,6 +180,18 @@ impl Stored {
         Ok(found.map(|(found, _)| found))
     }
 
+    /// The digests of the entry itself and of the indexes and manifests below it.
+    pub fn manifests(&self, entry: &Entry) -> Vec<Digest> {
+        self.held(entry).into_iter().map(|held| held.descriptor.digest).collect()
+    }
+
+    /// The images that an entry holds and that are here: mostly one for each platform.
+    pub fn platforms(&self, entry: &Entry) -> Vec<Image> {
+        let manifests = self.held(entry).into_iter().filter(|held| held.config.is_some());
+        let images = manifests.filter_map(|held| super::read(self, &held.descriptor).ok());
+        images.map(|image| Image { names: entry.names.clone(), ..image }).collect()
+    }
+
     /// The entry itself, and the indexes and manifests below it that are there.
     fn held(&self, entry: &Entry) -> Vec<Held> {
         let mut held = Vec::new();
@@ -253,12 +265,16 @@ fn document(source: &Stored, descriptor: &Descriptor) -> Result<Option<Document>
     }
 }
 
-/// Every digest that an image of the store needs: documents, configs, layers, and the chains of merged trees.
+/// Every digest that an image of the store needs.
+pub fn reachable(store: &Store) -> Result<HashSet<Digest>> {
+    reachable_from(store, store.tags()?.into_iter().map(|tag| tag.descriptor).collect())
+}
+
+/// Every digest that these images of the store need: documents, configs, layers, and the chains of merged trees.
 ///
 /// A document that is corrupt is an error: what it needs is not known, and must not be removed.
-pub fn reachable(store: &Store) -> Result<HashSet<Digest>> {
+pub fn reachable_from(store: &Store, roots: Vec<Descriptor>) -> Result<HashSet<Digest>> {
     let source = Stored::new(store);
-    let roots = store.tags()?.into_iter().map(|tag| tag.descriptor).collect();
     let mut live = HashSet::new();
     walk(&source, roots, &mut |descriptor, document| {
         live.insert(descriptor.digest);
@@ -278,12 +294,4 @@ fn needed_by(source: &Stored, manifest: &Manifest) -> Vec<Digest> {
     needed
         .extend(config.and_then(|config| ChainId::of(&config.value().rootfs.diff_ids)).map(|chain| chain.0));
     needed
-}
-
-/// Removes what no image of the store and nothing in `held` needs. `held` is asked once nothing can come in.
-pub fn sweep(store: &Store, held: impl FnOnce() -> HashSet<Digest>) -> Result<Swept> {
-    let guard = store.exclusive()?;
-    let mut live = reachable(store)?;
-    live.extend(held());
-    Ok(store.sweep(&guard, &live)?)
 }

@@ -20,6 +20,7 @@ impl Store {
 
     /// How many bytes the blob has; `None` if it is absent.
     pub fn blob_size(&self, digest: &Digest) -> Result<Option<u64>> {
+        self.pin(digest)?;
         let path = self.blob_path(digest);
         match path.symlink_metadata() {
             Ok(metadata) => Ok(metadata.is_file().then_some(metadata.len())),
@@ -29,6 +30,7 @@ impl Store {
     }
 
     pub fn blob(&self, digest: &Digest) -> Result<File> {
+        self.pin(digest)?;
         let path = self.blob_path(digest);
         file::open_regular(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => Error::NoBlob(*digest),

@@ -23,7 +23,7 @@ pub enum Derived {
 }
 
 impl Derived {
-    pub(super) const ALL: [Self; 4] = [Self::Index, Self::Sidecar, Self::Tree, Self::Archive];
+    pub const ALL: [Self; 4] = [Self::Index, Self::Sidecar, Self::Tree, Self::Archive];
 
     pub(super) fn directory(self) -> &'static str {
         match self {
@@ -42,6 +42,7 @@ impl Store {
 
     /// The file, if it is there.
     pub fn derived(&self, kind: Derived, key: &Digest) -> Result<Option<File>> {
+        self.pin(key)?;
         let path = self.derived_path(kind, key);
         match file::open_regular(&path) {
             Ok(file) => Ok(Some(file)),
@@ -58,6 +59,7 @@ impl Store {
 
     /// Names the file, in the place of one that has the name.
     pub fn publish_derived(&self, kind: Derived, key: &Digest, mut file: File) -> Result<()> {
+        self.pin(key)?;
         let path = self.derived_path(kind, key);
         file::publish(&mut file, &path, &self.temporary(), Existing::Replace)
             .map_err(Error::at("keeping", &path))
@@ -65,6 +67,7 @@ impl Store {
 
     /// Keeps `bytes`, and gives the file that they are in.
     pub fn put_derived(&self, kind: Derived, key: &Digest, bytes: &[u8]) -> Result<File> {
+        self.pin(key)?;
         let path = self.derived_path(kind, key);
         let mut file = self.begin_derived()?;
         file.write_all(bytes)

@@ -46,7 +46,8 @@ struct Shared {
     state: Mutex<State>,
 }
 
-type Key = [u8; 32];
+/// The BLAKE3 of a file's bytes.
+pub type Key = [u8; 32];
 
 struct State {
     /// Verified, and open.
@@ -204,7 +205,7 @@ fn name(key: &Key) -> String {
     blake3::Hash::from_bytes(*key).to_hex().to_string()
 }
 
-fn key(name: &str) -> Option<Key> {
+pub(super) fn key(name: &str) -> Option<Key> {
     blake3::Hash::from_hex(name).ok().map(Into::into)
 }
 

@@ -8,6 +8,7 @@ mod blobs;
 mod derived;
 mod error;
 pub mod files;
+mod inventory;
 mod lease;
 mod sweep;
 mod tags;
@@ -20,8 +21,9 @@ use std::sync::Arc;
 pub use blobs::Ingest;
 pub use derived::Derived;
 pub use error::Error;
+pub use inventory::Kept;
 pub use lease::{Exclusive, Lease};
-pub use sweep::Swept;
+pub use sweep::{Needs, Reach, Sweep};
 pub use tags::Tag;
 
 use crate::sys::file;
@@ -38,6 +40,7 @@ const TEMPORARY: &str = "plyfs/tmp";
 const ASIDE: &str = "plyfs/aside";
 const LOCK: &str = "plyfs/lock";
 const LEASE: &str = "plyfs/lease";
+const LEASES: &str = "plyfs/leases";
 const DIRECTORIES: &[&str] = &[
     OWN,
     TEMPORARY,
@@ -48,6 +51,7 @@ const DIRECTORIES: &[&str] = &[
     "plyfs/archives",
     "plyfs/files",
     "plyfs/mounts",
+    LEASES,
     BLOBS,
 ];
 
@@ -55,6 +59,7 @@ const DIRECTORIES: &[&str] = &[
 #[derive(Clone, Debug)]
 pub struct Store {
     root: Arc<Path>,
+    leased: lease::Leased,
 }
 
 /// What a directory is, before it is a store.
@@ -67,7 +72,7 @@ impl Store {
     /// Opens the store at `root`, making it where there is nothing. On a read-only file system it can be read.
     pub fn open(root: &Path) -> Result<Self> {
         let root = std::path::absolute(root).map_err(Error::at("finding", root))?;
-        let store = Self { root: root.into() };
+        let store = Self { root: root.into(), leased: Arc::default() };
         match store.survey()? {
             Found::Fresh => store.lay_out()?,
             Found::Layout => store.complete()?,

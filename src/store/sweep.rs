@@ -1,4 +1,4 @@
-//! Clearing up: blobs that no image reaches, and what was derived from them.
+//! Clearing up: blobs that no image reaches, and what can be made again. First it is decided what goes, then it goes.
 
 use std::collections::HashSet;
 use std::fs::Metadata;
@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::inventory::{Kept, regular_files};
 use super::{ASIDE, BLOBS, Derived, Error, Exclusive, Result, Store};
 use crate::oci::Digest;
 
@@ -14,86 +15,85 @@ const DERIVED_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A temporary name is in use for the moment of a rename.
 const TEMPORARY_AGE: Duration = Duration::from_secs(3600);
 
-/// What was removed.
+/// How much of what can be made again goes, beside the blobs. Each reaches further than the one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// What was derived from the blobs that go, and what was not used for a week.
+    Unused,
+    /// All that was derived from something else than what stays.
+    Orphans,
+    /// Also the cache of whole files.
+    Cache,
+}
+
+/// What images need of the store: documents, layers, and the chains of layers that merged trees are kept by.
+#[derive(Clone, Debug, Default)]
+pub struct Needs {
+    /// Of the images that stay.
+    pub live: HashSet<Digest>,
+    /// Of those that go.
+    pub gone: HashSet<Digest>,
+}
+
+/// What a sweep removes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Swept {
-    /// The blobs, each with its size.
-    pub blobs: Vec<(Digest, u64)>,
-    /// All bytes that were freed, with those of derived and left-over files.
-    pub bytes: u64,
+pub struct Sweep {
+    pub blobs: Vec<Kept>,
+    /// What can be made again, and what was left over.
+    rest: Vec<(PathBuf, u64)>,
+}
+
+impl Sweep {
+    /// All bytes that come free.
+    pub fn bytes(&self) -> u64 {
+        let blobs: u64 = self.blobs.iter().map(|blob| blob.size).sum();
+        blobs + self.rest.iter().map(|(_, size)| size).sum::<u64>()
+    }
 }
 
 impl Store {
-    /// Removes what is not `live`. The guard is taken before `live` is found out, so that nothing comes in between.
-    pub fn sweep(&self, _guard: &Exclusive, live: &HashSet<Digest>) -> Result<Swept> {
-        let mut swept = Swept::default();
-        for (digest, path, metadata) in self.named_by_digest(BLOBS)? {
-            if !live.contains(&digest) {
-                remove(&path)?;
-                swept.blobs.push((digest, metadata.len()));
-            }
-        }
-        swept.bytes = swept.blobs.iter().map(|(_, size)| size).sum();
-        let removed: HashSet<Digest> = swept.blobs.iter().map(|(digest, _)| *digest).collect();
-        swept.bytes += self.sweep_derived(live, &removed)?;
-        swept.bytes += self.sweep_left_over()?;
-        Ok(swept)
-    }
-
-    fn sweep_derived(&self, live: &HashSet<Digest>, removed: &HashSet<Digest>) -> Result<u64> {
-        let mut freed = 0;
+    /// What goes of what is not live, with what was derived from it. The guard is taken before the needs are found out,
+    /// so that nothing comes in between; what others have pinned is live too.
+    pub fn plan_sweep(&self, guard: &Exclusive, needs: &Needs, reach: Reach) -> Result<Sweep> {
+        let is_live = |digest: &Digest| needs.live.contains(digest) || guard.pinned().contains(digest);
+        let blobs = self.blobs()?.into_iter().filter(|blob| !is_live(&blob.name)).collect();
+        let mut sweep = Sweep { blobs, rest: Vec::new() };
+        let mut gone: HashSet<Digest> = sweep.blobs.iter().map(|blob| blob.name).collect();
+        gone.extend(&needs.gone);
         for kind in Derived::ALL {
             for (key, path, metadata) in self.named_by_digest(kind.directory())? {
-                let orphan = removed.contains(&key) || unused_for(&metadata, DERIVED_AGE);
-                if orphan && !live.contains(&key) {
-                    remove(&path)?;
-                    freed += metadata.len();
+                let goes =
+                    reach >= Reach::Orphans || gone.contains(&key) || unused_for(&metadata, DERIVED_AGE);
+                if goes && !is_live(&key) {
+                    sweep.rest.push((path, metadata.len()));
                 }
             }
         }
-        Ok(freed)
+        self.plan_left_over(reach, &mut sweep)?;
+        Ok(sweep)
     }
 
     /// What a killed process left, and the corrupt blobs that were set aside.
-    fn sweep_left_over(&self) -> Result<u64> {
-        let mut freed = 0;
-        for (path, metadata) in files(&self.temporary())? {
-            if unused_for(&metadata, TEMPORARY_AGE) {
-                remove(&path)?;
-                freed += metadata.len();
-            }
+    fn plan_left_over(&self, reach: Reach, sweep: &mut Sweep) -> Result<()> {
+        let mut goes = |(path, metadata): (PathBuf, Metadata)| sweep.rest.push((path, metadata.len()));
+        let is_old = |(_, metadata): &(PathBuf, Metadata)| unused_for(metadata, TEMPORARY_AGE);
+        regular_files(&self.temporary())?.into_iter().filter(is_old).for_each(&mut goes);
+        regular_files(&self.path(ASIDE))?.into_iter().for_each(&mut goes);
+        if reach >= Reach::Cache {
+            regular_files(&self.files_directory())?.into_iter().for_each(goes);
         }
-        for (path, metadata) in files(&self.path(ASIDE))? {
-            remove(&path)?;
-            freed += metadata.len();
-        }
-        Ok(freed)
+        Ok(())
     }
 
-    /// The files of a directory that a digest names; anything else there is not ours to judge.
-    fn named_by_digest(&self, directory: &str) -> Result<Vec<(Digest, PathBuf, Metadata)>> {
-        let named = |(path, metadata): (PathBuf, Metadata)| {
-            let digest = format!("sha256:{}", path.file_name()?.to_str()?).parse().ok()?;
-            Some((digest, path, metadata))
-        };
-        let mut found: Vec<_> = files(&self.path(directory))?.into_iter().filter_map(named).collect();
-        found.sort_by_key(|(digest, ..)| *digest);
-        Ok(found)
+    /// Removes what can be made again. It comes first, and needs no room: it makes some for what has to be written.
+    pub fn sweep_derived(&self, _guard: &Exclusive, sweep: &Sweep) -> Result<()> {
+        sweep.rest.iter().try_for_each(|(path, _)| remove(path))
     }
-}
 
-fn files(directory: &Path) -> Result<Vec<(PathBuf, Metadata)>> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(directory).map_err(Error::at("listing", directory))? {
-        let path = entry.map_err(Error::at("listing", directory))?.path();
-        match path.symlink_metadata() {
-            Ok(metadata) if metadata.is_file() => found.push((path, metadata)),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::at("looking at", &path)(error)),
-        }
+    /// Removes the blobs, which nothing leads to any more.
+    pub fn sweep_blobs(&self, _guard: &Exclusive, sweep: &Sweep) -> Result<()> {
+        sweep.blobs.iter().try_for_each(|blob| remove(&self.path(BLOBS).join(blob.name.hex())))
     }
-    Ok(found)
 }
 
 /// By the later of reading and writing; a clock that was set back counts as just now.

@@ -2,6 +2,7 @@
 //!
 //! Other tools write to it too. What plyfs does not know in it is kept as it is.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 
@@ -56,9 +57,11 @@ impl Store {
         self.change(|entries| withdraw(entries, name))
     }
 
-    /// Removes the image by all its names. Its blobs stay until they are swept.
-    pub fn remove(&self, manifest: &Digest) -> Result<()> {
-        self.change(|entries| entries.retain(|entry| digest(entry) != Some(*manifest)))
+    /// Removes the images by all their names. Their blobs stay until they are swept.
+    pub fn remove(&self, manifests: &[Digest]) -> Result<()> {
+        let manifests: HashSet<&Digest> = manifests.iter().collect();
+        let goes = |entry: &Value| digest(entry).is_some_and(|digest| manifests.contains(&digest));
+        self.change(|entries| entries.retain(|entry| !goes(entry)))
     }
 
     fn change<R>(&self, edit: impl FnOnce(&mut Vec<Value>) -> R) -> Result<R> {

@@ -222,7 +222,7 @@ fn an_image_has_many_names_and_loses_them_one_by_one() {
     assert_eq!(listing(&store), [("b/c:1".to_owned(), image.digest)]);
     store.untag(&reference("b/c:1")).unwrap();
     assert_eq!(listing(&store), [("<none>".to_owned(), image.digest)]);
-    store.remove(&image.digest).unwrap();
+    store.remove(&[image.digest]).unwrap();
     assert_eq!(listing(&store), []);
 }
 
@@ -282,6 +282,15 @@ fn names_given_at_once_are_all_kept() {
     assert_eq!((names.len(), files(&store).len()), (80, 3));
 }
 
+fn sweep(store: &Store, live: &[Digest], reach: Reach) -> Sweep {
+    let guard = store.exclusive().unwrap();
+    let needs = Needs { live: live.iter().copied().collect(), gone: HashSet::new() };
+    let sweep = store.plan_sweep(&guard, &needs, reach).unwrap();
+    store.sweep_derived(&guard, &sweep).unwrap();
+    store.sweep_blobs(&guard, &sweep).unwrap();
+    sweep
+}
+
 #[test]
 fn a_sweep_removes_what_is_not_live_and_what_was_derived_from_it() {
     let (_directory, store) = store();
@@ -290,8 +299,8 @@ fn a_sweep_removes_what_is_not_live_and_what_was_derived_from_it() {
     for key in [&live, &dead, &in_place] {
         derive(&store, Derived::Index, key, b"index");
     }
-    let swept = store.sweep(&store.exclusive().unwrap(), &HashSet::from([live])).unwrap();
-    assert_eq!(swept, Swept { blobs: vec![(dead, 5)], bytes: 10 });
+    let swept = sweep(&store, &[live], Reach::Unused);
+    assert_eq!((swept.bytes(), swept.blobs), (10, vec![Kept { name: dead, size: 5 }]));
     let indexes = |digest: &Digest| format!("plyfs/indexes/{}", digest.hex());
     let mut expected =
         vec![blob_file(&live), "index.json".into(), "oci-layout".into(), indexes(&live), indexes(&in_place)];
@@ -313,20 +322,74 @@ fn a_sweep_takes_old_left_overs_and_leaves_new_ones() {
     let month = now - Duration::from_secs(30 * 24 * 3600);
     let tree = store.derived(Derived::Tree, &unused).unwrap().unwrap();
     tree.set_times(fs::FileTimes::new().set_accessed(month).set_modified(month)).unwrap();
-    let swept = store.sweep(&store.exclusive().unwrap(), &HashSet::new()).unwrap();
-    assert_eq!(swept, Swept { blobs: vec![], bytes: 4 });
+    assert_eq!(sweep(&store, &[], Reach::Unused).bytes(), 4);
     assert_eq!(files(&store), ["index.json", "oci-layout", "plyfs/tmp/new"]);
 }
 
 #[test]
-fn nothing_is_swept_while_an_image_comes_in() {
+fn a_sweep_reaches_as_far_as_it_is_told_to() {
     let (_directory, store) = store();
-    let (lease, other) = (store.lease().unwrap(), store.lease().unwrap());
-    assert!(matches!(store.exclusive(), Err(Error::InUse)));
+    let (kept, in_place) = (store.put(b"kept").unwrap(), Digest::of(b"a layer read in place"));
+    derive(&store, Derived::Index, &kept, b"index");
+    derive(&store, Derived::Index, &in_place, b"index");
+    let cached = store.files_directory().join(blake3::hash(b"file").to_hex().as_str());
+    fs::write(&cached, b"file").unwrap();
+    let left = |reach| {
+        sweep(&store, &[kept], reach);
+        let indexes = store.all_derived(Derived::Index).unwrap().len();
+        (indexes, store.cached().unwrap().len())
+    };
+    assert_eq!([Reach::Unused, Reach::Orphans, Reach::Cache].map(left), [(2, 1), (1, 1), (1, 0)]);
+    assert!(store.has_blob(&kept).unwrap());
+}
+
+#[test]
+fn what_the_holder_of_a_lease_finds_or_puts_stays_until_it_is_done() {
+    let (_directory, store) = store();
+    let (found, looked_for) = (store.put(b"found").unwrap(), Digest::of(b"to come"));
+    let (other, in_place) = (store.put(b"other").unwrap(), Digest::of(b"in place"));
+    let sweeper = Store::open(store.root()).unwrap();
+    let (lease, again) = (store.lease().unwrap(), store.clone().lease().unwrap());
+    assert!(store.has_blob(&found).unwrap() && !store.has_blob(&looked_for).unwrap());
+    let put = store.put(b"put").unwrap();
+    derive(&store, Derived::Index, &in_place, b"index");
+    sweeper.put(b"to come").unwrap();
+    drop(again);
+    let swept = sweep(&sweeper, &[], Reach::Orphans);
+    assert_eq!(swept.blobs, [Kept { name: other, size: 5 }]);
+    assert!(sweeper.derived(Derived::Index, &in_place).unwrap().is_some());
     drop(lease);
-    assert!(matches!(store.exclusive(), Err(Error::InUse)));
-    drop(other);
-    store.exclusive().unwrap();
+    let mut gone: Vec<Digest> =
+        sweep(&sweeper, &[], Reach::Orphans).blobs.iter().map(|blob| blob.name).collect();
+    let mut expected = vec![found, looked_for, put];
+    gone.sort();
+    expected.sort();
+    assert_eq!((gone, files(&store)), (expected, vec!["index.json".to_owned(), "oci-layout".to_owned()]));
+}
+
+#[test]
+fn a_lease_whose_process_was_killed_pins_nothing_and_goes() {
+    let (_directory, store) = store();
+    let blob = store.put(b"blob").unwrap();
+    fs::write(store.path("plyfs/leases/left"), blob.as_bytes()).unwrap();
+    assert_eq!(sweep(&store, &[], Reach::Unused).blobs, [Kept { name: blob, size: 4 }]);
+    assert!(!store.path("plyfs/leases/left").exists());
+}
+
+#[test]
+fn where_a_lease_can_not_be_written_nothing_at_all_is_swept() {
+    in_small_file_system("1m", |directory, _| {
+        let store = Store::open(&directory.join("store")).unwrap();
+        let blob = store.put(b"blob").unwrap();
+        let lease = store.lease().unwrap();
+        let mut ingest = store.ingest().unwrap();
+        (0..64).find_map(|_| ingest.write_all(&[1; 65536]).err()).unwrap();
+        assert!(store.has_blob(&blob).unwrap());
+        let sweeper = Store::open(store.root()).unwrap();
+        assert!(matches!(sweeper.exclusive(), Err(Error::InUse)));
+        drop(lease);
+        assert_eq!(sweep(&sweeper, &[], Reach::Unused).blobs, [Kept { name: blob, size: 4 }]);
+    });
 }
 
 /// Runs `body` in a new file system of `size` bytes; where that may not be mounted, says so and does nothing.

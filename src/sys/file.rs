@@ -99,7 +99,8 @@ pub fn write_whole(path: &Path, bytes: &[u8], temporary: &Path) -> io::Result<()
     path.parent().map_or(Ok(()), sync_directory)
 }
 
-fn create_named(directory: &Path) -> io::Result<(PathBuf, File)> {
+/// A new file by a name that nothing has.
+pub fn create_named(directory: &Path) -> io::Result<(PathBuf, File)> {
     loop {
         let path = temporary_path(directory);
         match OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path) {
@@ -168,6 +169,11 @@ pub fn try_lock(file: impl AsFd, sharing: Sharing) -> io::Result<bool> {
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Gives the lock back before the file is closed.
+pub fn unlock(file: impl AsFd) -> io::Result<()> {
+    Ok(rustix::io::retry_on_intr(|| rustix::fs::flock(&file, FlockOperation::Unlock))?)
 }
 
 /// Opens the file that a lock is on, making it if it is absent. For reading is enough: a lock needs no more.
