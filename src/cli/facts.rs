@@ -6,6 +6,9 @@ use crate::layer::Index;
 use crate::oci::{Descriptor, Reference};
 use crate::store::{Derived, Store};
 
+/// In the place of a repository or tag.
+pub const NONE: &str = "<none>";
+
 pub fn created(image: &Image) -> Created {
     Created::parse(image.config.value().created.as_deref())
 }
@@ -17,11 +20,13 @@ pub fn size(store: &Store, image: &Image) -> u64 {
 
 /// A layer that has no index yet counts as it is stored.
 pub fn layer_size(store: &Store, layer: &Descriptor) -> u64 {
-    let index = || {
-        let file = store.derived(Derived::Index, &layer.digest).ok()??;
-        Index::open(&file, &layer.digest).ok()
-    };
-    index().map_or(layer.size, |index| index.identity().uncompressed)
+    index(store, layer).map_or(layer.size, |index| index.identity().uncompressed)
+}
+
+/// The layer's index, if it has one.
+pub fn index(store: &Store, layer: &Descriptor) -> Option<Index> {
+    let file = store.derived(Derived::Index, &layer.digest).ok()??;
+    Index::open(&file, &layer.digest).ok()
 }
 
 /// The uncompressed size of each layer, bottom first.

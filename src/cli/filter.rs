@@ -1,4 +1,4 @@
-//! `--filter` of `images`, as docker has it: of one key any has to hold, of different keys all.
+//! `--filter` of `images` and of `prune`, as docker has it: of one key any has to hold, of different keys all.
 
 use jiff::Timestamp;
 
@@ -17,7 +17,7 @@ pub struct Shown<'a> {
 #[derive(Default)]
 pub struct Filters {
     dangling: Option<bool>,
-    labels: Vec<(String, Option<String>)>,
+    labels: Vec<Label>,
     references: Vec<String>,
     /// Made before this.
     before: Option<Timestamp>,
@@ -31,10 +31,8 @@ impl Filters {
         let mut parsed =
             Self { references: reference.map(with_all_tags).into_iter().collect(), ..Self::default() };
         for filter in filters {
-            let Some((key, value)) = filter.split_once('=') else {
-                anyhow::bail!("filter {filter:?} is not KEY=VALUE");
-            };
-            parsed.add(key.trim(), value.trim(), stored)?;
+            let (key, value) = pair(filter)?;
+            parsed.add(key, value, stored)?;
         }
         Ok(parsed)
     }
@@ -42,17 +40,11 @@ impl Filters {
     fn add(&mut self, key: &str, value: &str, stored: &Stored) -> anyhow::Result<()> {
         match key {
             "dangling" => self.dangling = Some(boolean(value)?),
-            "label" => self.labels.push(match value.split_once('=') {
-                Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-                None => (value.to_owned(), None),
-            }),
+            "label" => self.labels.push(Label::parse(value)),
             "reference" => self.references.push(value.to_owned()),
             "before" => self.before = Some(made(stored, value)?),
             "since" => self.since = Some(made(stored, value)?),
-            "until" => match moment(value) {
-                Some(at) => self.before = Some(self.before.map_or(at, |before| before.min(at))),
-                None => anyhow::bail!("filter until: {value:?} is no time"),
-            },
+            "until" => self.before = earlier(self.before, value)?,
             _ => anyhow::bail!(
                 "filter {key:?} is not known: there are dangling label reference before since until"
             ),
@@ -62,13 +54,8 @@ impl Filters {
 
     pub fn keep(&self, shown: &Shown<'_>) -> bool {
         let created = facts::created(shown.image);
-        let config = shown.image.config.value().config.as_ref();
-        let has = |(key, value): &(String, Option<String>)| {
-            let found = config.and_then(|config| config.labels.get(key));
-            found.is_some_and(|found| value.as_ref().is_none_or(|value| value == found))
-        };
         self.dangling.is_none_or(|dangling| dangling == shown.names.is_empty())
-            && self.labels.iter().all(has)
+            && self.labels.iter().all(|label| label.is_on(shown.image))
             && self.before.is_none_or(|before| created.is_before(before))
             && self.since.is_none_or(|since| created.is_after(since))
             && (self.references.is_empty() || shown.names.iter().any(|name| self.keep_name(name)))
@@ -81,6 +68,73 @@ impl Filters {
         };
         self.references.is_empty() || self.references.iter().any(matches)
     }
+}
+
+/// Which images a prune is about.
+#[derive(Default)]
+pub struct PruneFilters {
+    until: Option<Timestamp>,
+    labels: Vec<Label>,
+    other_labels: Vec<Label>,
+}
+
+impl PruneFilters {
+    pub fn parse(filters: &[String]) -> anyhow::Result<Self> {
+        let mut parsed = Self::default();
+        for filter in filters {
+            match pair(filter)? {
+                ("until", value) => parsed.until = earlier(parsed.until, value)?,
+                ("label", value) => parsed.labels.push(Label::parse(value)),
+                ("label!", value) => parsed.other_labels.push(Label::parse(value)),
+                (key, _) => anyhow::bail!("filter {key:?} is not known: there are until label label!"),
+            }
+        }
+        Ok(parsed)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.until.is_none() && self.labels.is_empty() && self.other_labels.is_empty()
+    }
+
+    pub fn keep(&self, image: &Image) -> bool {
+        self.until.is_none_or(|until| facts::created(image).is_before(until))
+            && self.labels.iter().all(|label| label.is_on(image))
+            && !self.other_labels.iter().any(|label| label.is_on(image))
+    }
+}
+
+/// `KEY`, or `KEY=VALUE`.
+struct Label {
+    key: String,
+    value: Option<String>,
+}
+
+impl Label {
+    fn parse(text: &str) -> Self {
+        match text.split_once('=') {
+            Some((key, value)) => Self { key: key.to_owned(), value: Some(value.to_owned()) },
+            None => Self { key: text.to_owned(), value: None },
+        }
+    }
+
+    fn is_on(&self, image: &Image) -> bool {
+        let config = image.config.value().config.as_ref();
+        let found = config.and_then(|config| config.labels.get(&self.key));
+        found.is_some_and(|found| self.value.as_ref().is_none_or(|value| value == found))
+    }
+}
+
+fn pair(filter: &str) -> anyhow::Result<(&str, &str)> {
+    match filter.split_once('=') {
+        Some((key, value)) => Ok((key.trim(), value.trim())),
+        None => anyhow::bail!("filter {filter:?} is not KEY=VALUE"),
+    }
+}
+
+/// The time that `until` names, or the one that was named before, if it is earlier.
+fn earlier(before: Option<Timestamp>, until: &str) -> anyhow::Result<Option<Timestamp>> {
+    let at = moment(until).ok_or_else(|| anyhow::anyhow!("filter until: {until:?} is no time"))?;
+    Ok(Some(before.map_or(at, |before| before.min(at))))
 }
 
 /// `alpine` alone means all its tags; a whole name is taken in docker's short form.

@@ -10,8 +10,8 @@ use super::filter::{Filters, Shown};
 use super::output::{Column, Format, Listing, Output, write_table};
 use super::time::Created;
 use super::units;
-use crate::image::{Entry, Image, Selection, Source, Stored, select};
-use crate::oci::{Descriptor, Document, Reference};
+use crate::image::{Entry, Image, Selection, Stored, select};
+use crate::oci::Reference;
 use crate::store::Store;
 
 /// List the images of the store
@@ -56,8 +56,6 @@ const HEADINGS: &[Column] = &[
     ("SharedSize", "SHARED SIZE"),
     ("UniqueSize", "UNIQUE SIZE"),
 ];
-
-const NONE: &str = "<none>";
 
 pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let store = context.store()?;
@@ -122,7 +120,7 @@ impl Listed {
 
     fn row(&self, name: Option<&Reference>, id: &str, size: &str, created: Created) -> Map<String, Value> {
         let not_known = || Value::from("N/A");
-        let repository = name.map_or_else(|| NONE.to_owned(), Reference::familiar_name);
+        let repository = name.map_or_else(|| facts::NONE.to_owned(), Reference::familiar_name);
         let digest = self.entry.descriptor.digest.to_string();
         Map::from_iter([
             ("Containers".to_owned(), not_known()),
@@ -133,7 +131,7 @@ impl Listed {
             ("Repository".to_owned(), repository.into()),
             ("SharedSize".to_owned(), not_known()),
             ("Size".to_owned(), size.into()),
-            ("Tag".to_owned(), name.and_then(Reference::tag).unwrap_or(NONE).into()),
+            ("Tag".to_owned(), name.and_then(Reference::tag).unwrap_or(facts::NONE).into()),
             ("UniqueSize".to_owned(), not_known()),
             ("VirtualSize".to_owned(), size.into()),
         ])
@@ -142,8 +140,8 @@ impl Listed {
     /// The image's own line, and one for each platform that is here.
     fn branch(&self, store: &Store) -> Vec<Vec<String>> {
         let names: Vec<String> = self.entry.names.iter().map(Reference::familiar).collect();
-        let name = if names.is_empty() { NONE.to_owned() } else { names.join(", ") };
-        let platforms = self.platforms(&Stored::new(store));
+        let name = if names.is_empty() { facts::NONE.to_owned() } else { names.join(", ") };
+        let platforms = Stored::new(store).platforms(&self.entry);
         let total = platforms.iter().map(|image| facts::size(store, image)).sum();
         let packed =
             |image: &Image| image.manifest.value().layers.iter().map(|layer| layer.size).sum::<u64>();
@@ -163,27 +161,10 @@ impl Listed {
         }
         lines
     }
-
-    fn platforms(&self, stored: &Stored) -> Vec<Image> {
-        let manifests = manifests(stored, &self.entry.descriptor);
-        let read = |descriptor: &Descriptor| crate::image::read(stored, descriptor).ok();
-        manifests.iter().filter_map(read).collect()
-    }
 }
 
 fn branch_line(name: String, image: &Image, total: u64, content: u64) -> Vec<String> {
     vec![name, image.id().short(), units::size(total), units::size(content)]
-}
-
-/// The manifests of an index that are images; of a manifest, itself.
-fn manifests(stored: &Stored, descriptor: &Descriptor) -> Vec<Descriptor> {
-    let document = stored.document(descriptor).ok().and_then(|bytes| Document::parse(bytes).ok());
-    match document {
-        Some(Document::Index(index)) => {
-            index.value().manifests.iter().filter(|manifest| !manifest.is_attestation()).cloned().collect()
-        }
-        _ => vec![descriptor.clone()],
-    }
 }
 
 fn print_tree(store: &Store, shown: &[Listed]) -> anyhow::Result<()> {

@@ -29,8 +29,10 @@ mod pattern;
 mod place;
 mod platform;
 mod progress;
+mod prune;
 mod rmi;
 mod stats;
+mod system;
 mod tag;
 mod template;
 mod time;
@@ -95,6 +97,9 @@ enum Command {
     /// The same commands, as docker groups them
     #[command(subcommand, arg_required_else_help = true)]
     Image(ImageCommand),
+    /// Look after the store
+    #[command(subcommand, arg_required_else_help = true)]
+    System(system::Command),
     Doctor(doctor::Arguments),
     Completion(completion::Arguments),
     Man(man::Arguments),
@@ -111,25 +116,10 @@ enum ImageCommand {
     Tag(tag::Arguments),
     #[command(visible_alias = "remove")]
     Rm(rmi::Arguments),
+    Prune(prune::Arguments),
     Mount(mount::Arguments),
     #[command(visible_alias = "unmount")]
     Umount(umount::Arguments),
-}
-
-impl From<ImageCommand> for Command {
-    fn from(command: ImageCommand) -> Self {
-        match command {
-            ImageCommand::Load(arguments) => Self::Load(arguments),
-            ImageCommand::Import(arguments) => Self::Import(arguments),
-            ImageCommand::Ls(arguments) => Self::Images(arguments),
-            ImageCommand::Inspect(arguments) => Self::Inspect(arguments),
-            ImageCommand::History(arguments) => Self::History(arguments),
-            ImageCommand::Tag(arguments) => Self::Tag(arguments),
-            ImageCommand::Rm(arguments) => Self::Rmi(arguments),
-            ImageCommand::Mount(arguments) => Self::Mount(arguments),
-            ImageCommand::Umount(arguments) => Self::Umount(arguments),
-        }
-    }
 }
 
 /// The whole command line, as clap describes it: help, completions, man pages and docs/CLI.md come from it.
@@ -179,6 +169,22 @@ fn act(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completion(arguments) => completion::run(arguments),
         Command::Man(arguments) => man::run(&arguments),
-        Command::Image(command) => act(context, command.into()),
+        Command::System(command) => system::run(context, &command),
+        Command::Image(command) => act_on_image(context, command),
+    }
+}
+
+fn act_on_image(context: &Context, command: ImageCommand) -> anyhow::Result<()> {
+    match command {
+        ImageCommand::Load(arguments) => load::run(context, &arguments),
+        ImageCommand::Import(arguments) => import::run(context, &arguments),
+        ImageCommand::Ls(arguments) => images::run(context, &arguments),
+        ImageCommand::Inspect(arguments) => inspect::run(context, &arguments),
+        ImageCommand::History(arguments) => history::run(context, &arguments),
+        ImageCommand::Tag(arguments) => tag::run(context, &arguments),
+        ImageCommand::Rm(arguments) => rmi::run(context, &arguments),
+        ImageCommand::Prune(arguments) => prune::run(context, &arguments),
+        ImageCommand::Mount(arguments) => mount::run(context, &arguments),
+        ImageCommand::Umount(arguments) => umount::run(context, arguments),
     }
 }

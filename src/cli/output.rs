@@ -92,7 +92,8 @@ impl Listing<'_> {
         Ok(out.finish()?)
     }
 
-    fn table(&self, out: &mut impl Write) -> io::Result<()> {
+    /// The table alone, where several follow one another.
+    pub fn table(&self, out: &mut impl Write) -> io::Result<()> {
         let heading = self.columns.iter().map(|(_, heading)| (*heading).to_owned()).collect();
         let cell = |row: &Map<String, Value>, field| row.get(field).map(shown).unwrap_or_default();
         let rows =

@@ -84,7 +84,7 @@ fn each(names: &Names, act: impl Fn(&str) -> Result<(), Error>) -> anyhow::Resul
     if failed { Err(Told::FAILED.into()) } else { Ok(()) }
 }
 
-const HEADINGS: &[Column] =
+pub const HEADINGS: &[Column] =
     &[("Name", "NAME"), ("Image", "IMAGE"), ("State", "STATE"), ("Created", "CREATED"), ("Size", "SIZE")];
 
 fn list(uppers: &Uppers, list: &List) -> anyhow::Result<()> {
@@ -96,7 +96,7 @@ fn list(uppers: &Uppers, list: &List) -> anyhow::Result<()> {
     Listing { columns: HEADINGS, headings: HEADINGS, rows }.print(&Format::of(list.format.as_deref())?)
 }
 
-fn row(upper: &Kept) -> anyhow::Result<Map<String, Value>> {
+pub fn row(upper: &Kept) -> anyhow::Result<Map<String, Value>> {
     let now = jiff::Timestamp::now().as_second();
     let ago = now.saturating_sub(i64::try_from(upper.base.since).unwrap_or(i64::MAX));
     let state = if upper.is_in_use().map_err(told)? { "mounted" } else { "free" };

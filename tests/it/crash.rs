@@ -5,33 +5,9 @@ use std::path::Path;
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
-use plyfs::oci::Digest;
-
-use crate::support::place::{Place, names};
+use crate::support::place::{Place, check_store, names};
 
 const LARGE: &str = "name large:1\nlayer gzip\nfile a size=3000000\nlayer zstd\nfile b size=5000000\nlayer plain\nfile c size=4000000\n";
-
-/// Every blob is what its name says, and every image has all of its blobs.
-fn check_store(store: &Path) {
-    if !store.join("index.json").exists() {
-        return;
-    }
-    for name in names(&store.join("blobs/sha256")) {
-        let blob = fs::read(store.join("blobs/sha256").join(&name)).unwrap();
-        assert_eq!(Digest::of(&blob).hex(), name);
-    }
-    let document =
-        |path: &Path| -> serde_json::Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
-    let blob = |descriptor: &serde_json::Value| {
-        let digest = descriptor["digest"].as_str().unwrap();
-        store.join("blobs").join(digest.replace(':', "/"))
-    };
-    for image in document(&store.join("index.json"))["manifests"].as_array().unwrap() {
-        let manifest = document(&blob(image));
-        assert!(blob(&manifest["config"]).exists());
-        assert!(manifest["layers"].as_array().unwrap().iter().all(|layer| blob(layer).exists()));
-    }
-}
 
 #[test]
 fn a_load_that_is_killed_at_any_moment_leaves_nothing_half_made() {
@@ -94,6 +70,50 @@ fn a_full_disk_is_said_and_leaves_nothing_half_made() {
     assert!(std::process::Command::new("umount").arg(&store).status().unwrap().success());
     assert_eq!((output.status.code(), left, listed.as_str()), (Some(1), vec![], ""), "{said}");
     assert!(said.to_lowercase().contains("no space left") || said.contains("full"), "{said}");
+}
+
+/// Mounts a file system of six MiB of a kind on `at`; `false` where that may not be done.
+fn mount_small(kind: &str, place: &Place, at: &Path) -> bool {
+    let run = |program: &str, words: &[&str]| {
+        let mut command = std::process::Command::new(program);
+        command.args(words).stderr(std::process::Stdio::null()).stdout(std::process::Stdio::null());
+        command.status().is_ok_and(|status| status.success())
+    };
+    let (at, file) = (at.to_str().unwrap(), place.path("disk"));
+    match kind {
+        "tmpfs" => run("mount", &["-t", "tmpfs", "-o", "size=6m,mode=0700", "tmpfs", at]),
+        kind => {
+            let file = file.to_str().unwrap();
+            run("truncate", &["-s", "6M", file])
+                && run(&format!("mkfs.{kind}"), &["-q", "-N", "64", file])
+                && run("mount", &["-o", "loop", file, at])
+        }
+    }
+}
+
+#[test]
+fn a_prune_on_a_full_disk_makes_room() {
+    for kind in ["tmpfs", "ext4"] {
+        let place = Place::new();
+        let store = place.directory("store");
+        if !mount_small(kind, &place, &store) {
+            eprintln!("skipped: a prune on a full disk: {kind} can't be mounted here");
+            continue;
+        }
+        let image = place.image("small.tar", "name small:1\nlayer gzip\nfile a size=500000\n");
+        place.plyfs(&["load", "-q", "-i", image.to_str().unwrap()]);
+        let mut filler = fs::File::create(store.join("lost+found.filler")).unwrap();
+        while std::io::Write::write_all(&mut filler, &[1; 512]).is_ok() {}
+        let full = place.run(&["tag", "small:1", "other:1"]);
+        let pruned = place.run(&["image", "prune", "--all", "--force"]);
+        let left = names(&store.join("blobs/sha256"));
+        let listed = place.plyfs(&["images", "-q"]);
+        drop(filler);
+        assert!(std::process::Command::new("umount").arg(&store).status().unwrap().success());
+        assert!(String::from_utf8_lossy(&full.stderr).contains("disk full"), "{kind}: {full:?}");
+        assert!(pruned.status.success(), "{kind}: {pruned:?}");
+        assert_eq!((left, listed.as_str()), (Vec::<String>::new(), ""), "{kind}");
+    }
 }
 
 #[test]

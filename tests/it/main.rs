@@ -11,4 +11,5 @@ mod model;
 mod peers;
 mod sessions;
 mod support;
+mod together;
 mod writing;

@@ -247,8 +247,7 @@ fn a_corrupt_image_does_not_hide_the_others() {
 
 /// Removes what nothing needs, and tells which blobs those were.
 fn sweep(store: &Store, held: HashSet<Digest>) -> Result<HashSet<Digest>> {
-    let blobs =
-        || store.blobs().unwrap().into_iter().map(|blob| blob.name).collect::<HashSet<Digest>>();
+    let blobs = || store.blobs().unwrap().into_iter().map(|blob| blob.name).collect::<HashSet<Digest>>();
     let before = blobs();
     Removal::plan(store, store.exclusive()?, held, Reach::Unused, |_| false)?.apply()?;
     Ok(&before - &blobs())

@@ -4,6 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use plyfs::oci::Digest;
+
 use super::fixture::Fixture;
 
 /// Gone with all that is in it, and nothing stays mounted.
@@ -82,4 +84,26 @@ pub fn names(directory: &Path) -> Vec<String> {
         entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// Every blob is what its name says, every image has all of its blobs, and every index is of a blob that is there.
+pub fn check_store(store: &Path) {
+    if !store.join("index.json").exists() {
+        return;
+    }
+    for name in names(&store.join("blobs/sha256")) {
+        let blob = fs::read(store.join("blobs/sha256").join(&name)).unwrap();
+        assert_eq!(Digest::of(&blob).hex(), name);
+    }
+    let document =
+        |path: &Path| -> serde_json::Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
+    let blob = |descriptor: &serde_json::Value| {
+        let digest = descriptor["digest"].as_str().unwrap();
+        store.join("blobs").join(digest.replace(':', "/"))
+    };
+    for image in document(&store.join("index.json"))["manifests"].as_array().unwrap() {
+        let manifest = document(&blob(image));
+        assert!(blob(&manifest["config"]).exists());
+        assert!(manifest["layers"].as_array().unwrap().iter().all(|layer| blob(layer).exists()));
+    }
 }

@@ -1,0 +1,20 @@
+//! `plyfs system`: the store as a whole.
+
+mod details;
+mod df;
+mod prune;
+
+use super::context::Context;
+
+#[derive(clap::Subcommand)]
+pub enum Command {
+    Df(df::Arguments),
+    Prune(prune::Arguments),
+}
+
+pub fn run(context: &Context, command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Df(arguments) => df::run(context, arguments),
+        Command::Prune(arguments) => prune::run(context, arguments),
+    }
+}
