@@ -20,7 +20,7 @@ use fuser::{
 use super::answer::{Refuse, answer, reply_xattr};
 use super::convert::{self, file_attributes, file_type};
 use super::pool::{Job, Pool};
-use crate::union::overlay::{Access, Caller, Change, Handle, Listed, Make, Name, Opening, Space};
+use crate::union::overlay::{Access, Caller, Change, Handle, Kill, Listed, Make, Name, Opening, Space};
 use crate::union::{self, Attributes, NodeId, Overlay};
 
 /// A number is never given to another file while the kernel knows it.
@@ -39,8 +39,6 @@ pub struct Settings {
     pub access_lists: bool,
     pub xattrs: bool,
     pub max_write: u32,
-    /// Root may keep set-id bits of what it writes to, where this process counts ids as the kernel does.
-    pub root_keeps_set_id: bool,
 }
 
 pub struct Writable {
@@ -80,12 +78,6 @@ impl Writable {
             true => FopenFlags::FOPEN_KEEP_CACHE,
             false => FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
         }
-    }
-
-    /// Whether the caller loses set-id bits by writing. The protocol says so for writes; for opening and truncating
-    /// this library does not pass it on.
-    fn kills(&self, request: &Request) -> bool {
-        !(self.settings.root_keeps_set_id && request.uid() == 0)
     }
 
     fn enter(&self, reply: ReplyEntry, attributes: &Attributes) {
@@ -216,13 +208,14 @@ impl Filesystem for Writable {
             size,
             accessed: accessed.map(convert::moment),
             modified: modified.map(convert::moment),
-            kill: false,
+            kill: Kill::No,
         };
         // The kernel asks for no change at all to have the bits taken away. A change of owner does it for everyone.
         change.kill = match change {
-            _ if change == Change::default() => true,
-            Change { user: None, group: None, size, .. } => size.is_some() && self.kills(request),
-            _ => true,
+            _ if change == Change::default() => Kill::Yes,
+            Change { user: None, group: None, size: Some(_), .. } => Kill::For(request.pid()),
+            Change { user: None, group: None, .. } => Kill::No,
+            _ => Kill::Yes,
         };
         let (timeout, copied) = (self.settings.timeout, self.overlay.copied_by_changing(node(ino)));
         let changed = move |overlay: &Overlay| overlay.set_attributes(node(ino), &change);
@@ -333,8 +326,8 @@ impl Filesystem for Writable {
 
     fn open(&self, request: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         let truncate = flags.0 & libc::O_TRUNC != 0;
-        let opening =
-            Opening { access: convert::access(flags), truncate, kill: truncate && self.kills(request) };
+        let kill = if truncate { Kill::For(request.pid()) } else { Kill::No };
+        let opening = Opening { access: convert::access(flags), truncate, kill };
         let copied = match opening {
             Opening { access: Access::Write, truncate: false, .. } => {
                 self.overlay.copied_by_changing(node(ino))
@@ -381,7 +374,7 @@ impl Filesystem for Writable {
 
     fn write(
         &self,
-        _: &Request,
+        request: &Request,
         ino: INodeNo,
         _: FileHandle,
         offset: u64,
@@ -391,7 +384,10 @@ impl Filesystem for Writable {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
-        let kill = flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID);
+        let kill = match flags.contains(WriteFlags::FUSE_WRITE_KILL_SUIDGID) {
+            true => Kill::For(request.pid()),
+            false => Kill::No,
+        };
         let written = || self.overlay.write(node(ino), offset, data, kill);
         answer("writing a file", reply, written, ReplyWrite::written);
     }

@@ -14,7 +14,6 @@ use crate::fuse::{Prepared, Settings, UNLIMITED};
 use crate::oci::Digest;
 use crate::stats;
 use crate::sys::mount::{self as system, FILE_SYSTEM, Unmount, Way};
-use crate::sys::namespace;
 use crate::sys::process;
 use crate::union::{Overlay, Union};
 
@@ -125,13 +124,13 @@ fn prepare(tree: Tree, options: &Options) -> io::Result<Prepared> {
     match tree {
         Tree::Image(union) => Prepared::read_only(union),
         Tree::Overlay { overlay, .. } => {
+            overlay.allow_files(process::allow_open_files()?);
             let settings = Settings {
                 timeout: options.timeout.unwrap_or(UNLIMITED),
                 writeback: options.writeback,
                 access_lists: options.access_lists,
                 xattrs: options.xattrs,
                 max_write: options.max_write.unwrap_or(LARGEST_WRITE),
-                root_keeps_set_id: namespace::is_initial()?,
             };
             Prepared::writable(*overlay, settings)
         }

@@ -40,6 +40,11 @@ fn lacks_unnamed(error: Errno) -> bool {
     matches!(error, Errno::OPNOTSUPP | Errno::ISDIR | Errno::NOENT | Errno::INVAL | Errno::NOSYS)
 }
 
+/// A path to an open file, wherever it is and whether or not it has a name.
+pub fn path_of(file: impl AsFd) -> String {
+    format!("/proc/self/fd/{}", file.as_fd().as_raw_fd())
+}
+
 /// Gives `file`, from [`create_unnamed`], the name `path`. `temporary` is a directory on the same file system.
 pub fn publish(file: &mut File, path: &Path, temporary: &Path, existing: Existing) -> io::Result<()> {
     match link(file, path) {
@@ -69,7 +74,7 @@ fn copy_and_rename(file: &mut File, path: &Path, temporary: &Path) -> io::Result
 }
 
 fn link(file: &File, path: &Path) -> Result<(), Errno> {
-    let by_proc = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let by_proc = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
     match rustix::fs::linkat(CWD, by_proc, CWD, path, AtFlags::SYMLINK_FOLLOW) {
         Err(Errno::NOENT) => rustix::fs::linkat(file, "", CWD, path, AtFlags::EMPTY_PATH),
         linked => linked,

@@ -2,6 +2,7 @@
 pub mod beneath;
 pub mod clock;
 pub mod copy;
+pub mod credentials;
 pub mod detached;
 pub mod file;
 pub mod handle;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, setrlimit};
 
 /// Which of the two processes goes on after a fork.
 #[derive(Debug)]
@@ -101,6 +101,13 @@ fn is_lock_of(line: &str, pid: u32, inode: u64) -> bool {
     let holder = words.nth(2).and_then(|word| word.parse().ok());
     let locked = words.next().and_then(|word| word.rsplit(':').next()).and_then(|word| word.parse().ok());
     (kind, holder, locked) == (Some("FLOCK"), Some(pid), Some(inode))
+}
+
+/// Has the kernel allow as many open files as this process may ask for, and says how many that are.
+pub fn allow_open_files() -> io::Result<u64> {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    Ok(limit.maximum.unwrap_or(u64::MAX))
 }
 
 /// Descriptors that were open when the process began, other than stdin, stdout and stderr.

@@ -5,6 +5,8 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{self, XattrFlags};
 use rustix::io::{Errno, Result};
 
+use super::file::path_of;
+
 /// Which object: `.` names the directory itself.
 #[derive(Clone, Copy, Debug)]
 pub enum Place<'a> {
@@ -27,28 +29,50 @@ pub fn get(place: Place<'_>, name: &[u8]) -> Result<Option<Vec<u8>>> {
 pub fn list(place: Place<'_>) -> Result<Vec<u8>> {
     sized(|buffer| match place {
         Place::Name(directory, object) => fs::llistxattr(path(directory, object), buffer),
-        Place::Open(file) => fs::flistxattr(file, buffer),
+        Place::Open(file) => {
+            let listed = fs::flistxattr(file, &mut *buffer);
+            or_by_path(file, listed, |path| fs::listxattr(path, buffer))
+        }
     })
 }
 
 pub fn set(place: Place<'_>, name: &[u8], value: &[u8], flags: XattrFlags) -> Result<()> {
     match place {
         Place::Name(directory, object) => fs::lsetxattr(path(directory, object), name, value, flags),
-        Place::Open(file) => fs::fsetxattr(file, name, value, flags),
+        Place::Open(file) => or_by_path(file, fs::fsetxattr(file, name, value, flags), |path| {
+            fs::setxattr(path, name, value, flags)
+        }),
     }
 }
 
 pub fn remove(place: Place<'_>, name: &[u8]) -> Result<()> {
     match place {
         Place::Name(directory, object) => fs::lremovexattr(path(directory, object), name),
-        Place::Open(file) => fs::fremovexattr(file, name),
+        Place::Open(file) => {
+            or_by_path(file, fs::fremovexattr(file, name), |path| fs::removexattr(path, name))
+        }
     }
 }
 
 fn get_into(place: Place<'_>, name: &[u8], buffer: &mut [u8]) -> Result<usize> {
     match place {
         Place::Name(directory, object) => fs::lgetxattr(path(directory, object), name, buffer),
-        Place::Open(file) => fs::fgetxattr(file, name, buffer),
+        Place::Open(file) => {
+            let got = fs::fgetxattr(file, name, &mut *buffer);
+            or_by_path(file, got, |path| fs::getxattr(path, name, buffer))
+        }
+    }
+}
+
+/// What is open as a place only (`O_PATH`) is reached by its path.
+fn or_by_path<T>(
+    file: BorrowedFd<'_>,
+    done: Result<T>,
+    again: impl FnOnce(String) -> Result<T>,
+) -> Result<T> {
+    match done {
+        Err(Errno::BADF) => again(path_of(file)),
+        done => done,
     }
 }
 

@@ -4,9 +4,10 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 
-use plyfs::layer::Kind;
+use plyfs::layer::{Kind, Time};
 use plyfs::union::overlay::{
-    Access, Allocate, Allocation, Budget, Change, Make, Name, Opening, Options, Renaming, SetXattr,
+    Access, Allocate, Allocation, Budget, Change, Kill, Make, Moment, Name, Opening, Options, Renaming,
+    SetXattr,
 };
 use plyfs::union::{Errno, NodeId, Whence};
 
@@ -97,7 +98,7 @@ fn who_opened_before_the_copy_up_reads_what_was_written_after() {
 #[test]
 fn opening_to_truncate_copies_no_data() {
     for world in worlds() {
-        let opening = Opening { access: Access::Write, truncate: true, kill: false };
+        let opening = Opening { access: Access::Write, truncate: true, kill: Kill::No };
         world
             .at("etc/hosts", |node| {
                 let handle = world.overlay().open(node, opening)?;
@@ -216,12 +217,60 @@ fn a_file_without_a_name_lives_until_it_is_closed() {
                 world.unlink(path).unwrap();
                 let change = Change { permissions: Some(0o600), size: Some(3), ..Change::default() };
                 let changed = world.overlay().set_attributes(node, &change)?;
-                world.overlay().write(node, 1, b"xyz", false)?;
+                world.overlay().write(node, 1, b"xyz", Kill::No)?;
                 let read = world.overlay().read(node, 1, 9, <[u8]>::to_vec)?;
                 Ok((changed.links, changed.permissions, changed.size, read))
             });
             assert_eq!(sizes.unwrap(), (0, 0o600, 3, b"xyz".to_vec()), "{path}");
             assert_eq!(world.attributes(path), Err(Errno::NOENT));
+        }
+    }
+}
+
+#[test]
+fn whatever_has_lost_its_name_can_still_be_changed() {
+    for world in worlds() {
+        world.make("pipe", Make::Fifo, 0o644).unwrap();
+        for path in ["pipe", "lib", "usr/lib/c", "usr/lib"] {
+            let changed = world.at(path, |node| {
+                let remove = if path == "usr/lib" { World::remove_directory } else { World::unlink };
+                if path == "usr/lib" {
+                    world.unlink("usr/lib/a").unwrap();
+                }
+                remove(&world, path).unwrap();
+                let at = Time { seconds: -7, nanoseconds: 5 };
+                let permissions = (path != "lib").then_some(0o700);
+                let change = Change { permissions, modified: Some(Moment::At(at)), ..Change::default() };
+                let changed = world.overlay().set_attributes(node, &change)?;
+                assert_eq!(world.overlay().list_xattr(node)?, b"");
+                if changed.kind == Kind::Directory {
+                    world.overlay().sync(node, false)?;
+                }
+                Ok((changed.links, changed.permissions, changed.modified))
+            });
+            let permissions = if path == "lib" { 0o777 } else { 0o700 };
+            assert_eq!(changed.unwrap(), (0, permissions, Time { seconds: -7, nanoseconds: 5 }), "{path}");
+        }
+    }
+}
+
+#[test]
+fn more_files_can_be_open_than_the_process_may_have_open() {
+    for world in worlds() {
+        world.overlay().allow_files(0);
+        let paths: Vec<String> = (0..20).map(|number| format!("etc/{number}")).collect();
+        let nodes: Vec<NodeId> = paths
+            .iter()
+            .map(|path| {
+                world.named(path, |at| Ok(world.overlay().create(CALLER, at, 0o600)?.0.node)).unwrap()
+            })
+            .collect();
+        for (number, node) in (0u8..).zip(&nodes) {
+            assert_eq!(world.overlay().write(*node, 0, &[number], Kill::No).unwrap(), 1);
+        }
+        for (number, node) in (0u8..).zip(&nodes) {
+            assert_eq!(world.overlay().read(*node, 0, 9, <[u8]>::to_vec).unwrap(), [number]);
+            world.overlay().release(handle(*node));
         }
     }
 }

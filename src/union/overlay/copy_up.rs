@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::held::Held;
 use super::nodes::{NameBytes, Nodes, Place};
-use super::upper::{self, Alias, Data, Dir, New, Origin, Original, Over, Reader, What};
+use super::upper::{self, Alias, At, Data, Dir, New, Origin, Original, Over, Reader, Times, What};
 use super::{Errno, Error, NodeId, Overlay, Result, fault};
 use crate::layer::Kind;
 use crate::lower::{Below, Located, Pairs, Stat};
@@ -189,16 +189,13 @@ impl Overlay {
         Ok(facts)
     }
 
-    /// An open file whose name is gone is copied to one that has none.
+    /// An open object whose name is gone is copied to one that has none.
     fn copy_nameless(&self, below: &Below, wanted: Wanted) -> Result<Place> {
         let facts = self.facts(below, wanted)?;
-        if facts.stat.kind != Kind::File {
-            return Err(Errno::ROFS.into());
-        }
         let upper = self.upper()?;
         let file = facts.with_original(below, wanted, |original| {
             let new = New {
-                what: What::File,
+                what: original.what,
                 permissions: original.permissions,
                 user: original.user,
                 group: original.group,
@@ -206,7 +203,11 @@ impl Overlay {
                 over: Over::Nothing,
             };
             let file = upper.temporary(&new)?;
-            upper.fill(file.as_fd(), &original.data)?;
+            if original.what == What::File {
+                upper.fill(file.as_fd(), &original.data)?;
+            }
+            let (accessed, modified) = (Times::Set(original.accessed), Times::Set(original.modified));
+            upper.set_times(At::Open(file.as_fd()), accessed, modified)?;
             Ok(file)
         })?;
         let inode = rustix::fs::fstat(&file)?.st_ino;

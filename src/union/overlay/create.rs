@@ -1,13 +1,12 @@
 //! New objects: files, directories, symlinks, devices, pipes and sockets.
 
-use std::fs::File;
 use std::sync::Arc;
 
 use super::super::NAME_MAX;
 use super::acl;
 use super::copy_up::Wanted;
 use super::lookup::{Sides, check_live};
-use super::nodes::Nodes;
+use super::nodes::{Kept, Nodes};
 use super::upper::{At, Dir, Entry, New, Object, Over, What};
 use super::{Attributes, Caller, Errno, Handle, Make, Name, NodeId, Overlay, Result};
 use crate::lower::Pairs;
@@ -53,9 +52,9 @@ impl Overlay {
         let id = self.enter(&mut nodes, at, &object)?;
         let node = nodes.get_mut(id)?;
         node.lookups += 1;
-        if opens > 0 {
-            node.opens += opens;
-            node.writer = file.map(Arc::<File>::new);
+        node.opens += opens;
+        if let Some(file) = file.filter(|_| opens > 0) {
+            nodes.keep(id, Kept::Writer, Arc::new(file))?;
         }
         Ok((self.of_upper(id, &object.stat), Handle::new(id.number())))
     }

@@ -11,7 +11,7 @@ use super::super::Whence;
 use super::nodes::Place;
 use super::open::Source;
 use super::upper::{At, Extent};
-use super::{Allocate, Allocation, Errno, Error, Name, NodeId, Overlay, Result, fault};
+use super::{Allocate, Allocation, Errno, Error, Kill, Name, NodeId, Overlay, Result, fault};
 use crate::layer::Kind;
 use crate::lower::Below;
 
@@ -81,13 +81,10 @@ impl Overlay {
         }
     }
 
-    /// `kill`: set-id bits and file capabilities go.
-    pub fn write(&self, node: NodeId, offset: u64, data: &[u8], kill: bool) -> Result<u32> {
+    pub fn write(&self, node: NodeId, offset: u64, data: &[u8], kill: Kill) -> Result<u32> {
         self.copy_up(node, super::copy_up::Wanted::All)?;
         let file = self.writable(node)?;
-        if kill {
-            self.drop_set_id(At::Open(file.as_fd()))?;
-        }
+        self.drop_set_id(At::Open(file.as_fd()), kill)?;
         file.write_all_at(data, offset).map_err(answer)?;
         Ok(u32::try_from(data.len()).unwrap_or(u32::MAX))
     }
@@ -138,13 +135,15 @@ impl Overlay {
         }
     }
 
-    /// fsync(2) of a file or directory. What is only in the lower side is safe already.
+    /// fsync(2) of a file or directory. What is only in the lower side is safe already, and a directory without a name
+    /// has nothing to keep.
     pub fn sync(&self, node: NodeId, data_only: bool) -> Result<()> {
         let nodes = self.nodes.read();
         let known = nodes.get(node)?;
         let extent = if data_only { Extent::Data } else { Extent::Whole };
-        if let Place::Lower(_) = known.place {
-            return Ok(());
+        match (&known.place, known.kind) {
+            (Place::Lower(_), _) | (Place::Orphan { .. }, Kind::Directory) => return Ok(()),
+            _ => {}
         }
         let ancestors = self.ancestors(&nodes, node)?;
         if let (Kind::Directory, Place::Upper { .. }) = (known.kind, &known.place) {

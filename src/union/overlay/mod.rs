@@ -35,12 +35,15 @@ use super::upper::{self, Dir, Upper};
 use super::{Attributes, Errno, Error, IdMap, NodeId, Result};
 use crate::lower::{self, Below};
 pub use words::{
-    Access, Allocate, Allocation, Caller, Change, Handle, Listed, Make, Moment, Name, Opening, Renaming,
-    SetXattr, Space,
+    Access, Allocate, Allocation, Caller, Change, Handle, Kill, Listed, Make, Moment, Name, Opening,
+    Renaming, SetXattr, Space,
 };
 
 /// How many directories of the upper are kept open.
 const MOST_DIRECTORIES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(511);
+
+/// What a process needs beside the files that users have open: directories, and what is at work.
+const OTHER_FILES: usize = 512 + 256;
 
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -85,6 +88,12 @@ impl Overlay {
             options,
             home,
         })
+    }
+
+    /// How many open files this process may have. Fewer than that are kept open; the others when they are used.
+    pub fn allow_files(&self, most: u64) {
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        self.nodes.write().keep_at_most(most.saturating_sub(OTHER_FILES).max(1));
     }
 
     pub fn is_writable(&self) -> bool {

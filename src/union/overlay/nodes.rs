@@ -2,7 +2,7 @@
 //!
 //! A node stays while the kernel remembers it, while it is open, and while a node below it stays.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -124,8 +124,18 @@ pub(super) fn upper_number(number: &upper::Number, home: u32) -> u64 {
     }
 }
 
+/// How a file of the upper is open for its node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    Reader,
+    Writer,
+}
+
 pub(super) struct Nodes {
     table: HashMap<NodeId, Node>,
+    /// Whose files were opened, the oldest first; some are closed by now.
+    opened: VecDeque<NodeId>,
+    most_files: usize,
 }
 
 impl Nodes {
@@ -133,7 +143,7 @@ impl Nodes {
         let mut root = Node::new(Kind::Directory, root);
         // For ever.
         root.lookups = 1;
-        Self { table: HashMap::from([(NodeId::ROOT, root)]) }
+        Self { table: HashMap::from([(NodeId::ROOT, root)]), opened: VecDeque::new(), most_files: usize::MAX }
     }
 
     pub fn get(&self, id: NodeId) -> Result<&Node> {
@@ -162,6 +172,30 @@ impl Nodes {
 
     pub fn child(&self, parent: NodeId, name: &[u8]) -> Option<NodeId> {
         self.table.get(&parent)?.children.get(name).copied()
+    }
+
+    pub fn keep_at_most(&mut self, files: usize) {
+        self.most_files = files;
+    }
+
+    /// Keeps a file open while its node is. The one opened first is closed where there are too many; it is opened again
+    /// when it is next used.
+    pub fn keep(&mut self, id: NodeId, how: Kept, file: Arc<File>) -> Result<()> {
+        let node = self.get_mut(id)?;
+        match how {
+            Kept::Reader => node.reader = Some(file),
+            Kept::Writer => node.writer = Some(file),
+        }
+        self.opened.push_back(id);
+        while self.opened.len() > self.most_files
+            && let Some(oldest) = self.opened.pop_front()
+        {
+            if let Some(node) = self.table.get_mut(&oldest).filter(|_| oldest != id) {
+                node.reader = None;
+                node.writer = None;
+            }
+        }
+        Ok(())
     }
 
     /// The node of an object that was found as `name` in `parent`: the one there is, or a new one.

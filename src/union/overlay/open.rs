@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use super::copy_up::Wanted;
-use super::nodes::Place;
+use super::nodes::{Kept, Place};
 use super::upper::{self, At};
 use super::{Access, Errno, Handle, NodeId, Opening, Overlay, Result, fault};
 use crate::layer::Kind;
@@ -35,11 +35,15 @@ impl Overlay {
 
     fn open_for_reading(&self, id: NodeId) -> Result<Handle> {
         let mut nodes = self.nodes.write();
-        let node = nodes.get_mut(id)?;
-        if let (Place::Lower(below), None) = (&node.place, &node.reader) {
-            node.reader = below.file().map_err(fault("opening a file"))?;
+        let node = nodes.get(id)?;
+        let file = match (&node.place, &node.reader) {
+            (Place::Lower(below), None) => below.file().map_err(fault("opening a file"))?,
+            _ => None,
+        };
+        nodes.get_mut(id)?.opens += 1;
+        if let Some(file) = file {
+            nodes.keep(id, Kept::Reader, file)?;
         }
-        node.opens += 1;
         Ok(Handle::new(id.number()))
     }
 
@@ -48,9 +52,7 @@ impl Overlay {
         if opening.truncate {
             rustix::fs::ftruncate(&*file, 0)?;
         }
-        if opening.kill {
-            self.drop_set_id(At::Open(file.as_fd()))?;
-        }
+        self.drop_set_id(At::Open(file.as_fd()), opening.kill)?;
         Ok(Handle::new(node.number()))
     }
 
@@ -86,9 +88,8 @@ impl Overlay {
         let file = Arc::new(self.upper()?.open_file(&parent, &name, upper::Access::Read)?);
         drop(nodes);
         let mut nodes = self.nodes.write();
-        let node = nodes.get_mut(id)?;
-        if node.opens > 0 {
-            node.reader = Some(file.clone());
+        if nodes.get(id)?.opens > 0 {
+            nodes.keep(id, Kept::Reader, file.clone())?;
         }
         Ok(Source::File(file))
     }

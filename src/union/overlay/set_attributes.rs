@@ -6,9 +6,11 @@ use std::sync::Arc;
 use rustix::fs::FileType;
 
 use super::copy_up::Wanted;
+use super::nodes::Kept;
 use super::upper::{Access, At, Times};
-use super::{Attributes, Change, Errno, Moment, NodeId, Overlay, Result};
+use super::{Attributes, Change, Errno, Kill, Moment, NodeId, Overlay, Result};
 use crate::layer::Kind;
+use crate::sys::credentials;
 
 /// A change in the ids of the upper.
 struct Plan {
@@ -18,10 +20,9 @@ struct Plan {
     permissions: Option<u16>,
     accessed: Times,
     modified: Times,
-    kill: bool,
+    kill: Kill,
 }
 
-const SET_ID: u16 = 0o6000;
 const GROUP_EXECUTE: u16 = 0o010;
 const SET_USER: u16 = 0o4000;
 const SET_GROUP: u16 = 0o2000;
@@ -62,15 +63,14 @@ impl Overlay {
         }
         let nodes = self.nodes.read();
         let address = self.address(&nodes, node)?;
-        if plan.user.is_some() || plan.group.is_some() {
+        // A change of nothing still moves the time of change.
+        if plan.user.is_some() || plan.group.is_some() || plan.kill == Kill::Yes {
             upper.set_owner(address.at(), plan.user, plan.group)?;
         }
         if let Some(permissions) = plan.permissions {
             upper.set_mode(address.at(), permissions)?;
         }
-        if plan.kill {
-            self.drop_privileges(address.at())?;
-        }
+        self.drop_privileges(address.at(), plan.kill)?;
         if (plan.accessed, plan.modified) != (Times::Keep, Times::Keep) {
             upper.set_times(address.at(), plan.accessed, plan.modified)?;
         }
@@ -78,13 +78,13 @@ impl Overlay {
     }
 
     /// Takes set-id bits and file capabilities away, as a change by someone without the right to them does.
-    fn drop_privileges(&self, at: At<'_>) -> Result<()> {
+    fn drop_privileges(&self, at: At<'_>, kill: Kill) -> Result<()> {
         let upper = self.upper()?;
         // A directory's bits say whose its files are, and stay.
-        if upper.stat(at)?.kind == FileType::Directory {
+        if kill == Kill::No || upper.stat(at)?.kind == FileType::Directory {
             return Ok(());
         }
-        self.drop_set_id(at)?;
+        self.drop_set_id(at, kill)?;
         // Asked for first: to remove one takes a right even where there is none.
         match upper.xattr(at, b"security.capability").map_err(|error| error.errno()) {
             Ok(_) => Ok(upper.remove_xattr(at, b"security.capability")?),
@@ -94,7 +94,10 @@ impl Overlay {
     }
 
     /// Takes set-id bits away before a write; that takes file capabilities away by itself, whoever writes.
-    pub(super) fn drop_set_id(&self, at: At<'_>) -> Result<()> {
+    pub(super) fn drop_set_id(&self, at: At<'_>, kill: Kill) -> Result<()> {
+        if kill == Kill::No {
+            return Ok(());
+        }
         let upper = self.upper()?;
         let stat = upper.stat(at)?;
         let mut kept = stat.permissions & !SET_USER;
@@ -102,10 +105,12 @@ impl Overlay {
         if kept & GROUP_EXECUTE != 0 {
             kept &= !SET_GROUP;
         }
-        if stat.permissions & SET_ID != 0 && kept != stat.permissions {
-            upper.set_mode(at, kept)?;
+        match kill {
+            // Asked for last: few files have anything to lose.
+            Kill::For(thread) if kept != stat.permissions && credentials::may_keep_set_id(thread) => Ok(()),
+            _ if kept != stat.permissions => Ok(upper.set_mode(at, kept)?),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     /// The file of a node in the upper, open for writing; for this once, if it is not open anyway.
@@ -121,9 +126,8 @@ impl Overlay {
         let (parent, name) = node.names.first().cloned().ok_or(Errno::STALE)?;
         let parent = self.directory(&nodes, parent)?;
         let file = Arc::new(self.upper()?.open_file(&parent, &name, Access::ReadWrite)?);
-        let node = nodes.get_mut(id)?;
-        if node.opens > 0 {
-            node.writer = Some(file.clone());
+        if nodes.get(id)?.opens > 0 {
+            nodes.keep(id, Kept::Writer, file.clone())?;
         }
         Ok(file)
     }

@@ -46,8 +46,17 @@ pub struct Change {
     pub size: Option<u64>,
     pub accessed: Option<Moment>,
     pub modified: Option<Moment>,
-    /// FATTR_KILL_SUIDGID: the caller may not keep set-id bits and file capabilities.
-    pub kill: bool,
+    pub kill: Kill,
+}
+
+/// Whether what is changed loses its set-id bits and file capabilities.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kill {
+    #[default]
+    No,
+    Yes,
+    /// If this thread, which changes it, may not keep them. Capabilities go whoever it is.
+    For(u32),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +72,7 @@ pub struct Opening {
     pub access: Access,
     /// O_TRUNC.
     pub truncate: bool,
-    /// OPEN_KILL_SUIDGID.
-    pub kill: bool,
+    pub kill: Kill,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

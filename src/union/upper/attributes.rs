@@ -2,8 +2,11 @@
 
 use rustix::fs::{AtFlags, Gid, Mode, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, Uid};
 
+use rustix::io::Errno;
+
 use super::{At, Result, Upper};
 use crate::layer::Time;
+use crate::sys::file::path_of;
 
 /// What becomes of one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +36,11 @@ impl Upper {
         let mode = Mode::from_raw_mode(permissions.into());
         match at {
             At::Name(parent, name) => rustix::fs::chmodat(parent, name, mode, AtFlags::empty())?,
-            At::Open(file) => rustix::fs::fchmod(file, mode)?,
+            At::Open(file) => match rustix::fs::fchmod(file, mode) {
+                // It is open as a place only.
+                Err(Errno::BADF) => rustix::fs::chmod(path_of(file), mode)?,
+                changed => changed?,
+            },
         }
         Ok(())
     }
@@ -44,7 +51,7 @@ impl Upper {
             At::Name(parent, name) => {
                 rustix::fs::chownat(parent, name, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
             }
-            At::Open(file) => rustix::fs::fchown(file, user, group)?,
+            At::Open(file) => rustix::fs::chownat(file, "", user, group, AtFlags::EMPTY_PATH)?,
         }
         Ok(())
     }
@@ -55,7 +62,10 @@ impl Upper {
             At::Name(parent, name) => {
                 rustix::fs::utimensat(parent, name, &times, AtFlags::SYMLINK_NOFOLLOW)?;
             }
-            At::Open(file) => rustix::fs::futimens(file, &times)?,
+            At::Open(file) => match rustix::fs::futimens(file, &times) {
+                Err(Errno::BADF) => rustix::fs::utimensat(file, "", &times, AtFlags::EMPTY_PATH)?,
+                changed => changed?,
+            },
         }
         Ok(())
     }

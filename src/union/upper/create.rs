@@ -117,14 +117,11 @@ impl Upper {
         }
     }
 
-    /// A regular file without a name, open for reading and writing.
+    /// An object without a name: a regular file open for reading and writing, another one as well as it can be.
     pub fn temporary(&self, new: &New<'_>) -> Result<File> {
-        let stage = self.stage(&What::File, new.permissions, Naming::UnnamedIfPossible)?;
+        let stage = self.stage(&new.what, new.permissions, Naming::UnnamedIfPossible)?;
         self.finish(&stage, &Finish { marks: Vec::new(), ..new.finish() })?;
-        match stage.into_unnamed() {
-            Some(file) => Ok(file),
-            None => Err(Errno::OPNOTSUPP.into()),
-        }
+        stage.into_unnamed()
     }
 
     /// Gives a file from [`Upper::temporary`] a name.

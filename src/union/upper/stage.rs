@@ -2,13 +2,14 @@
 //! published, or was exchanged for something, is removed.
 
 use std::fs::File;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::{At, Dir, Policy, Result, Upper, What};
+use crate::sys::file::path_of;
 
 /// Names for what is staged. The directory is ours alone and empty at the start, so that counting is enough.
 #[derive(Default)]
@@ -185,9 +186,17 @@ impl<'u> Stage<'u> {
         Ok(())
     }
 
-    /// A regular file that has no name yet.
-    pub(super) fn into_unnamed(mut self) -> Option<File> {
-        if self.name.is_none() { self.file.take() } else { None }
+    /// Open, and without a name: a regular file for reading and writing, a directory for reading, else as a place.
+    pub(super) fn into_unnamed(mut self) -> Result<File> {
+        let access = if self.kind == FileType::Directory { OFlags::DIRECTORY } else { OFlags::PATH };
+        match (self.file.take(), &self.name) {
+            (Some(file), _) => Ok(file),
+            (None, Some(name)) => {
+                let flags = access | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                Ok(File::from(rustix::fs::openat(&self.upper.work, name, flags, Mode::empty())?))
+            }
+            (None, None) => Err(Errno::NOENT.into()),
+        }
     }
 
     fn prepare(&self) -> Result<()> {
@@ -210,8 +219,7 @@ impl Drop for Stage<'_> {
 
 /// Links an open file that may have no name.
 pub(super) fn link_open(file: &File, parent: &Dir, name: &[u8]) -> rustix::io::Result<()> {
-    let by_proc = format!("/proc/self/fd/{}", file.as_raw_fd());
-    rustix::fs::linkat(CWD, by_proc, parent, name, AtFlags::SYMLINK_FOLLOW)
+    rustix::fs::linkat(CWD, path_of(file), parent, name, AtFlags::SYMLINK_FOLLOW)
 }
 
 fn rename_new(from: &Dir, staged: &[u8], to: &Dir, name: &[u8]) -> rustix::io::Result<()> {

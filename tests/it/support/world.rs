@@ -13,7 +13,7 @@ use plyfs::layer::{Blob, ChunkCache, Contents, Index, Kind, Layer};
 use plyfs::lower::{self, Below, Lower};
 use plyfs::oci::Digest;
 use plyfs::union::overlay::{
-    Access, Caller, Change, Handle, Make, Name, Opening, Options, Overlay, Renaming,
+    Access, Caller, Change, Handle, Kill, Make, Name, Opening, Options, Overlay, Renaming,
 };
 use plyfs::union::upper::{self, Upper};
 use plyfs::union::{Attributes, Errno, Error, NodeId};
@@ -200,7 +200,7 @@ impl World {
         act: impl FnOnce(NodeId) -> plyfs::union::Result<R>,
     ) -> Result<R> {
         self.at(path, |node| {
-            let handle = self.overlay().open(node, Opening { access, truncate: false, kill: false })?;
+            let handle = self.overlay().open(node, Opening { access, truncate: false, kill: Kill::No })?;
             let result = act(node);
             self.overlay().release(handle);
             result
@@ -208,7 +208,7 @@ impl World {
     }
 
     pub fn write(&self, path: &str, offset: u64, data: &[u8]) -> Result<u32> {
-        self.opened(path, Access::Write, |node| self.overlay().write(node, offset, data, false))
+        self.opened(path, Access::Write, |node| self.overlay().write(node, offset, data, Kill::No))
     }
 
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
