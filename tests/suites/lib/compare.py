@@ -1,4 +1,5 @@
-"""Holds plyfs's results in one folder against the baselines in another. Fails where plyfs fails what kernel overlayfs passes."""
+"""Holds plyfs's results in one folder against the baselines in another. Fails where plyfs fails what it passed before;
+with --new, only that is told."""
 
 import sys
 from pathlib import Path
@@ -6,7 +7,7 @@ from pathlib import Path
 import results
 
 found, baseline = map(Path, sys.argv[1:3])
-worse = 0
+only_new = "--new" in sys.argv
 
 
 def show(title, names, checks):
@@ -19,21 +20,28 @@ def failing(checks):
     return {name for name, (outcome, _) in checks.items() if outcome == "fail"}
 
 
-def passing(name, checks):
-    """Baselines name only what did not pass."""
-    return name not in checks
-
-
-for suffix in ("", "-rootless"):
-    if not (found / f"plyfs{suffix}.txt").exists():
-        print(f"plyfs{suffix}: no results here; scripts/posix plyfs{suffix and ' --rootless'} makes them")
-        continue
+def compare(suffix):
+    """Baselines name only what did not pass. Gives what is new."""
     header, ours = results.read(found / f"plyfs{suffix}.txt")
-    (_, kernel), (_, peer) = (results.read(baseline / f"{name}{suffix}.txt") for name in ("overlay", "fuse-overlayfs"))
+    before, kernel, peer = (
+        results.read(baseline / f"{name}{suffix}.txt")[1] for name in ("plyfs", "overlay", "fuse-overlayfs")
+    )
     print(f"{header}: {results.sentence(ours)}")
-    regressions = {name for name in failing(ours) if passing(name, kernel)}
-    show("plyfs fails and kernel overlayfs passes", regressions, ours)
-    show("both fail", failing(ours) - regressions, ours)
-    show("fuse-overlayfs fails and plyfs passes", {name for name in failing(peer) if ours.get(name, ("",))[0] == "pass"}, peer)
-    worse += len(regressions)
-sys.exit(worse > 0)
+    if not only_new:
+        worse = {name for name in failing(ours) if kernel.get(name, ("pass",))[0] == "pass"}
+        show("plyfs fails and kernel overlayfs passes", worse, ours)
+        show("both fail", failing(ours) - worse, ours)
+        better = {name for name in failing(peer) if ours.get(name, ("",))[0] == "pass"}
+        show("fuse-overlayfs fails and plyfs passes", better, peer)
+    new = failing(ours) - failing(before)
+    show("plyfs fails and did not before", new, ours)
+    return new
+
+
+new = set()
+for suffix in ("", "-rootless"):
+    if (found / f"plyfs{suffix}.txt").exists():
+        new |= compare(suffix)
+    else:
+        print(f"plyfs{suffix}: no results here; scripts/posix plyfs{suffix and ' --rootless'} makes them")
+sys.exit(bool(new))
