@@ -294,6 +294,33 @@ fn hard_links_of_an_image_stay_linked() {
 }
 
 #[test]
+fn hard_links_of_directories_that_were_looked_up_stay_linked_and_are_moved_along() {
+    let layers = "layer
+         dir top
+         dir top/a
+         dir top/b
+         file top/a/one : text
+         link top/b/two -> top/a/one";
+    for (from, to) in [("top/a/one", "top/b/two"), ("top/b/two", "top/a/one")] {
+        let mut world = World::new(Side::Directories, layers);
+        world
+            .at(from, |_| {
+                world.write(to, 0, b"TEXT").unwrap();
+                world.rename("top", "moved", Renaming::Replace).unwrap();
+                Ok(())
+            })
+            .unwrap();
+        let expected = ["moved/", "moved/a/", "moved/a/one: TEXT", "moved/b/", "moved/b/two: TEXT"];
+        assert_tree(&mut world, &expected);
+        let [one, two] = ["moved/a/one", "moved/b/two"].map(|path| world.attributes(path).unwrap());
+        assert_eq!((one.node, one.links), (two.node, 2));
+    }
+    let mut world = World::new(Side::Directories, layers);
+    world.rename("top", "moved", Renaming::Replace).unwrap();
+    assert_tree(&mut world, &["moved/", "moved/a/", "moved/a/one: text", "moved/b/", "moved/b/two: text"]);
+}
+
+#[test]
 fn a_new_link_is_the_same_file() {
     for mut world in worlds() {
         let hosts = world.attributes("etc/hosts").unwrap().node;

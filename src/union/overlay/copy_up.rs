@@ -99,12 +99,20 @@ impl Overlay {
         Ok(())
     }
 
-    /// Makes the other names of a hardlink known, and has the directories that hold them in the upper.
+    /// Makes the other names of a hardlink known, and has the directories that hold them in the upper. What was opened
+    /// or looked up by one name is what was by another, so none of those may be left with the lower file.
     fn hold_aliases(&self, id: NodeId) -> Result<Vec<Held<'_>>> {
-        let below = match &self.nodes.read().get(id)?.place {
-            Place::Lower(below) => below.clone(),
-            _ => return Ok(Vec::new()),
+        let (below, known) = {
+            let nodes = self.nodes.read();
+            let node = nodes.get(id)?;
+            match &node.place {
+                Place::Lower(below) => (below.clone(), node.names.clone()),
+                _ => return Ok(Vec::new()),
+            }
         };
+        for (parent, _) in known.iter().skip(1) {
+            self.copy_up(*parent, Wanted::All)?;
+        }
         let stat = below.stat().map_err(fault("copying up"))?;
         if stat.kind == Kind::Directory || stat.links < 2 {
             return Ok(Vec::new());

@@ -2,8 +2,8 @@
 
 use super::copy_up::Wanted;
 use super::held::Held;
-use super::nodes::Place;
-use super::{Errno, NodeId, Overlay, Result, fault};
+use super::nodes::{NameBytes, Place};
+use super::{Errno, Error, NodeId, Overlay, Result, fault};
 use crate::layer::Kind;
 
 /// What is left of the budget.
@@ -12,22 +12,34 @@ struct Left {
     bytes: u64,
 }
 
+/// A name below the directory.
+struct Shown<'a> {
+    parent: NodeId,
+    name: NameBytes,
+    _held: Held<'a>,
+}
+
 impl Overlay {
     /// EXDEV, before anything is copied, for more than the budget allows.
     pub(super) fn materialise(&self, directory: NodeId) -> Result<()> {
         let everything = self.measure(directory)?;
         self.copy_up(directory, Wanted::All)?;
-        for held in &everything {
-            self.copy_up(held.id, Wanted::All)?;
+        for shown in &everything {
+            // By its name: of a file with several, each has to be there.
+            match self.hold(shown.parent, &shown.name) {
+                Ok(held) => self.copy_up(held.id, Wanted::All)?,
+                Err(Error::Answer(Errno::NOENT)) => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(())
     }
 
     /// All that shows in a directory, parents first.
-    fn measure(&self, directory: NodeId) -> Result<Vec<Held<'_>>> {
+    fn measure(&self, directory: NodeId) -> Result<Vec<Shown<'_>>> {
         let budget = self.options.materialise;
         let mut left = Left { entries: budget.entries, bytes: budget.bytes };
-        let (mut found, mut waiting): (Vec<Held<'_>>, Vec<NodeId>) = (Vec::new(), vec![directory]);
+        let (mut found, mut waiting): (Vec<Shown<'_>>, Vec<NodeId>) = (Vec::new(), vec![directory]);
         while let Some(directory) = waiting.pop() {
             let seen = self.merged(&self.nodes.read(), directory)?;
             for entry in seen {
@@ -36,7 +48,7 @@ impl Overlay {
                 if entry.kind == Kind::Directory {
                     waiting.push(held.id);
                 }
-                found.push(held);
+                found.push(Shown { parent: directory, name: entry.name, _held: held });
             }
         }
         Ok(found)
