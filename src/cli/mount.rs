@@ -38,7 +38,8 @@ pub struct Arguments {
     #[arg(short, long)]
     foreground: bool,
     /// Options of mount(8): allow_other, dev, suid, noexec, uid=N, gid=N, fsname=NAME, max_read=N; with an upper also
-    /// volatile, fsync=auto|strict|volatile, writeback=1, timeout=SECONDS, userxattr, noacl, noxattrs, max_write=N
+    /// volatile, fsync=auto|strict|volatile, writeback=1, timeout=SECONDS, userxattr, noacl, noxattrs, max_write=N,
+    /// metacopy=on|off
     #[arg(short, value_name = "OPTIONS")]
     options: Vec<String>,
     /// As the image is; this is so unless one of the following is given
@@ -144,10 +145,8 @@ fn tree(
             let base = base(opened, &lower, options)?;
             let name = name.clone().unwrap_or_else(|| Uppers::name_for(&base.image));
             let kept = Uppers::of_store(context.root()).open(&name, &base).map_err(told)?;
-            if kept.is_in_use().map_err(told)? {
-                return Err(told(mount::Error::UpperInUse(name)));
-            }
-            let options = Options { namespace: Some(kept.namespace()), ..options.clone() };
+            kept.refuse_in_use().map_err(told)?;
+            let options = kept.options(options);
             let tree = mount::open::image_with_upper(lower, &kept.paths(), &options).map_err(told)?;
             Ok((tree, Some(name)))
         }

@@ -1,13 +1,17 @@
 //! `plyfs uppers` and `plyfs discard`: the writable layers that the store keeps.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::context::Context;
 use super::error::{Told, tell};
+use super::inside::lower;
+use super::open::open;
 use super::output::{self, Column, Format, Listing};
 use super::umount::told;
 use super::units;
-use crate::mount::{Error, Kept, Uppers};
+use crate::mount::{self, Kept, Options, Uppers};
 
 /// List what was written to images, or remove it
 #[derive(clap::Args)]
@@ -25,6 +29,7 @@ enum Command {
     Ls(List),
     #[command(visible_alias = "remove")]
     Rm(Names),
+    Seal(Seal),
 }
 
 /// List the uppers that the store keeps
@@ -46,6 +51,17 @@ pub struct Names {
     names: Vec<String>,
 }
 
+/// Make uppers readable for the kernel's overlayfs
+///
+/// A file whose mode, owner, times or attributes alone were changed is kept without its bytes, which stay in the image;
+/// of a large file that was written to, only what was written is kept. The kernel cannot follow either. This fills in
+/// what is missing, from the image. Ended early, it goes on where it was when it is run again.
+#[derive(clap::Args)]
+pub struct Seal {
+    #[command(flatten)]
+    names: Names,
+}
+
 /// Throw away what was written, and keep the upper
 ///
 /// The next `plyfs mount --rw` shows the image as it is.
@@ -58,30 +74,42 @@ pub struct Discard {
 pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let uppers = Uppers::of_store(context.root());
     match &arguments.command {
-        Some(Command::Rm(names)) => each(names, |name| uppers.remove(name)),
+        Some(Command::Rm(names)) => each(names, |name| uppers.remove(name).map_err(told)),
         Some(Command::Ls(list)) => self::list(&uppers, list),
+        Some(Command::Seal(seal)) => each(&seal.names, |name| self::seal(context, &uppers, name)),
         None => list(&uppers, &arguments.list),
     }
 }
 
 pub fn discard(context: &Context, arguments: &Discard) -> anyhow::Result<()> {
     let uppers = Uppers::of_store(context.root());
-    each(&arguments.names, |name| uppers.discard(name))
+    each(&arguments.names, |name| uppers.discard(name).map_err(told))
 }
 
 /// One that fails does not keep the others.
-fn each(names: &Names, act: impl Fn(&str) -> Result<(), Error>) -> anyhow::Result<()> {
+fn each(names: &Names, mut act: impl FnMut(&str) -> anyhow::Result<()>) -> anyhow::Result<()> {
     let mut failed = false;
     for name in &names.names {
         match act(name) {
             Ok(()) => output::line(name)?,
             Err(error) => {
                 failed = true;
-                tell(&told(error));
+                tell(&error);
             }
         }
     }
     if failed { Err(Told::FAILED.into()) } else { Ok(()) }
+}
+
+fn seal(context: &Context, uppers: &Uppers, name: &str) -> anyhow::Result<()> {
+    let kept = uppers.get(name).map_err(told)?;
+    kept.refuse_in_use().map_err(told)?;
+    let opened = open(context, &kept.base.wanted, None)?;
+    kept.check_base(opened.image.descriptor.digest).map_err(told)?;
+    let lower = Arc::new(lower(&opened)?);
+    let sealed = mount::open::seal(lower, &kept.paths(), &kept.options(&Options::default())).map_err(told)?;
+    log::info!("{name}: filled in {} files, {}", sealed.files, units::size(sealed.bytes));
+    Ok(())
 }
 
 pub const HEADINGS: &[Column] =

@@ -20,7 +20,9 @@ use fuser::{
 use super::answer::{Refuse, answer, reply_xattr};
 use super::convert::{self, file_attributes, file_type};
 use super::pool::{Job, Pool};
-use crate::union::overlay::{Access, Caller, Change, Handle, Kill, Listed, Make, Name, Opening, Space};
+use crate::union::overlay::{
+    Access, Caller, Change, Handle, Kill, Listed, Make, Name, Opening, Space, Wanted,
+};
 use crate::union::{self, Attributes, NodeId, Overlay};
 
 /// A number is never given to another file while the kernel knows it.
@@ -217,7 +219,8 @@ impl Filesystem for Writable {
             Change { user: None, group: None, .. } => Kill::No,
             _ => Kill::Yes,
         };
-        let (timeout, copied) = (self.settings.timeout, self.overlay.copied_by_changing(node(ino)));
+        let (timeout, copied) =
+            (self.settings.timeout, self.overlay.copied_for(node(ino), Wanted::for_size(size)));
         let changed = move |overlay: &Overlay| overlay.set_attributes(node(ino), &change);
         self.copying(copied, "setting attributes", reply, changed, move |reply, attributes| {
             reply.attr(&timeout, &file_attributes(&attributes));
@@ -269,7 +272,8 @@ impl Filesystem for Writable {
     }
 
     fn link(&self, _: &Request, ino: INodeNo, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
-        let (timeout, copied) = (self.settings.timeout, self.overlay.copied_by_changing(node(ino)));
+        let (timeout, copied) =
+            (self.settings.timeout, self.overlay.copied_for(node(ino), Wanted::Attributes));
         let name = name.to_owned();
         let linked = move |overlay: &Overlay| overlay.link(node(ino), at(parent, &name));
         self.copying(copied, "making a hard link", reply, linked, move |reply, linked| {
@@ -330,7 +334,7 @@ impl Filesystem for Writable {
         let opening = Opening { access: convert::access(flags), truncate, kill };
         let copied = match opening {
             Opening { access: Access::Write, truncate: false, .. } => {
-                self.overlay.copied_by_changing(node(ino))
+                self.overlay.copied_for(node(ino), Wanted::Blocks)
             }
             _ => 0,
         };
@@ -531,7 +535,7 @@ impl Filesystem for Writable {
         _: u32,
         reply: ReplyEmpty,
     ) {
-        let copied = self.overlay.copied_by_changing(node(ino));
+        let copied = self.overlay.copied_for(node(ino), Wanted::Attributes);
         let (name, value, xattrs) = (name.to_owned(), value.to_owned(), self.settings.xattrs);
         let set = move |overlay: &Overlay| {
             let how = convert::setting(flags).ok_or(union::Errno::INVAL)?;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use super::object::{Below, Child, Located, Number, Object, Pairs, Path, Stat};
+use super::object::{Below, Child, Located, Number, Object, Pairs, Path, Stat, join};
 use super::{Lower, Result};
 use crate::layer::{Extent, Id, Index, Kind};
 
@@ -26,11 +26,12 @@ struct Image {
 struct InImage {
     image: Arc<Image>,
     id: Id,
+    path: Vec<u8>,
 }
 
 /// The root of an image's tree.
 pub fn image(lower: Arc<Lower>) -> Below {
-    Arc::new(InImage { image: Arc::new(Image { lower, aliases: OnceLock::new() }), id: 0 })
+    Arc::new(InImage { image: Arc::new(Image { lower, aliases: OnceLock::new() }), id: 0, path: Vec::new() })
 }
 
 fn number(id: Id) -> Number {
@@ -53,6 +54,10 @@ impl InImage {
 }
 
 impl Object for InImage {
+    fn path(&self) -> &[u8] {
+        &self.path
+    }
+
     fn stat(&self) -> Result<Stat> {
         let inode = self.tree().inode(self.id);
         let is_directory = inode.kind() == Kind::Directory;
@@ -74,7 +79,8 @@ impl Object for InImage {
 
     fn lookup(&self, name: &[u8]) -> Result<Option<Below>> {
         let found = self.tree().lookup(self.id, name);
-        Ok(found.map(|entry| Arc::new(Self { image: self.image.clone(), id: entry.id }) as Below))
+        let child = |id| Self { image: self.image.clone(), id, path: join(&self.path, name) };
+        Ok(found.map(|entry| Arc::new(child(entry.id)) as Below))
     }
 
     fn children(&self) -> Result<Vec<Child>> {

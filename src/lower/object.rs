@@ -56,7 +56,17 @@ pub struct Child {
     pub number: Number,
 }
 
+/// The path of a name in the directory of a path.
+pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    match directory.is_empty() {
+        true => name.to_vec(),
+        false => [directory, &b"/"[..], name].concat(),
+    }
+}
+
 pub trait Object: Send + Sync {
+    /// From the root, without a leading slash; the root's is empty.
+    fn path(&self) -> &[u8];
     fn stat(&self) -> Result<Stat>;
     /// What a directory shows under a name; of anything else: nothing.
     fn lookup(&self, name: &[u8]) -> Result<Option<Below>>;

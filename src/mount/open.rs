@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::{Error, Options, Overlay, Tree, UpperPaths, doing};
 use crate::lower::{self, Lower};
+use crate::union::overlay::Sealed;
 use crate::union::upper::{self, Namespace, Upper};
 use crate::union::{self, Union};
 
@@ -16,9 +17,18 @@ pub fn image(lower: Arc<Lower>, options: &Options) -> Tree {
 
 /// An image that is written to: what changes goes to the upper.
 pub fn image_with_upper(lower: Arc<Lower>, paths: &UpperPaths, options: &Options) -> Result<Tree, Error> {
+    let overlay = Box::new(over_image(lower, paths, options)?);
+    Ok(Tree::Overlay { overlay, read_only: options.read_only == Some(true) })
+}
+
+/// Fills in what an upper lacks, so that the kernel can mount it.
+pub fn seal(lower: Arc<Lower>, paths: &UpperPaths, options: &Options) -> Result<Sealed, Error> {
+    Ok(over_image(lower, paths, options)?.seal()?)
+}
+
+fn over_image(lower: Arc<Lower>, paths: &UpperPaths, options: &Options) -> Result<union::Overlay, Error> {
     let upper = open_upper(paths, &[], options)?;
-    let overlay = union::Overlay::new(lower::image(lower), Some(upper), of_union(options))?;
-    Ok(Tree::Overlay { overlay: Box::new(overlay), read_only: options.read_only == Some(true) })
+    Ok(union::Overlay::new(lower::image(lower), Some(upper), of_union(options))?)
 }
 
 /// Directories over each other, and what changes over them all.
@@ -44,5 +54,6 @@ fn open_upper(paths: &UpperPaths, layers: &[PathBuf], options: &Options) -> Resu
 }
 
 fn of_union(options: &Options) -> union::overlay::Options {
-    union::overlay::Options { ids: options.ids.clone(), ..Default::default() }
+    let metacopy = options.metacopy.unwrap_or_default();
+    union::overlay::Options { ids: options.ids.clone(), metacopy, ..Default::default() }
 }

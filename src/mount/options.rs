@@ -50,6 +50,8 @@ pub struct Options {
     pub namespace: Option<Namespace>,
     pub access_lists: bool,
     pub xattrs: bool,
+    /// A file whose attributes change is copied up without its content. None: as the kind of upper has it.
+    pub metacopy: Option<bool>,
     /// `context=…` and its kin, for the kernel.
     pub labels: Vec<String>,
     /// Every request is told to the log.
@@ -76,6 +78,7 @@ impl Default for Options {
             namespace: None,
             access_lists: true,
             xattrs: true,
+            metacopy: None,
             labels: Vec::new(),
             debug: false,
             text: String::new(),
@@ -154,6 +157,7 @@ impl Options {
             "timeout" => self.timeout = Some(seconds(value)?),
             "writeback" => self.writeback = number(name, value)? != 0,
             "fsync" => self.sync = sync(value)?,
+            "metacopy" => self.metacopy = Some(switch("metacopy", value)?),
             "context" | "fscontext" | "defcontext" | "rootcontext" => {
                 self.labels.push(format!("{name}=\"{value}\""));
             }
@@ -182,6 +186,7 @@ impl Options {
             ("timeout", self.timeout.is_some()),
             ("noacl", !self.access_lists),
             ("noxattrs", !self.xattrs),
+            ("metacopy", self.metacopy.is_some()),
         ];
         match asked.iter().find(|(_, asked)| *asked) {
             _ if self.read_only == Some(false) => Err(InvalidOption::Writable),
@@ -221,6 +226,14 @@ fn seconds(value: &str) -> Result<Duration, InvalidOption> {
     let number = value.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     let wrong = || InvalidOption::Number { name: "timeout".to_owned(), value: value.to_owned() };
     number.map(|seconds| seconds.min(LONGEST)).ok_or_else(wrong)
+}
+
+fn switch(name: &'static str, value: &str) -> Result<bool, InvalidOption> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        other => Err(InvalidOption::Value { name, value: other.to_owned(), expected: "on or off" }),
+    }
 }
 
 fn sync(value: &str) -> Result<Policy, InvalidOption> {

@@ -155,7 +155,6 @@ fn refusal(word: &str) -> Option<&'static str> {
         ("verity", "on" | "require") => Some("files are not checked against a digest of fs-verity"),
         ("datadir+" | "lowerdir+", _) => Some("data-only layers are not supported"),
         ("redirect_dir", "on") => Some("a directory that is renamed is copied up instead"),
-        ("metacopy", "on") => Some("a file whose attributes change is copied up whole"),
         ("xattr_permissions", "1" | "2") => Some("owners are not kept in extended attributes"),
         _ => None,
     }
@@ -188,7 +187,6 @@ fn is_without_effect(word: &str) -> bool {
             | "uuid=auto"
             | "nfs_export=off"
             | "verity=off"
-            | "metacopy=off"
             | "redirect_dir=off"
             | "redirect_dir=follow"
             | "redirect_dir=nofollow"
@@ -240,9 +238,7 @@ mod tests {
     fn what_would_show_other_data_is_refused_by_name() {
         assert_eq!(parse(&["upperdir=u,workdir=w"]), Err(InvalidOption::Missing("lowerdir")));
         assert_eq!(parse(&["lowerdir=l,upperdir=u"]), Err(InvalidOption::Missing("workdir")));
-        for word in
-            ["nfs_export=on", "index=on", "metacopy=on", "plugins=a.so", "lowerdir=a::b", "lowerdir=//p/x"]
-        {
+        for word in ["nfs_export=on", "index=on", "plugins=a.so", "lowerdir=a::b", "lowerdir=//p/x"] {
             let refused = parse(&["lowerdir=l", word]);
             assert!(
                 matches!(&refused, Err(InvalidOption::Refused { word: told, .. }) if told == word),

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::overlay::UpperPaths;
 use super::place::plain_name;
-use super::{Error, doing, namespace};
+use super::{Error, Options, doing, namespace};
 use crate::oci::Digest;
 use crate::sys::file::{self, Sharing};
 use crate::union::upper::Namespace;
@@ -73,6 +73,12 @@ impl Kept {
         UpperPaths { upper: self.directory.join(UPPER), work: self.directory.join(WORK) }
     }
 
+    /// What a mount of it asks for, besides what `options` do: only plyfs reads it, until it is sealed.
+    pub fn options(&self, options: &Options) -> Options {
+        let metacopy = Some(options.metacopy.unwrap_or(true));
+        Options { namespace: Some(self.namespace()), metacopy, ..options.clone() }
+    }
+
     pub fn namespace(&self) -> Namespace {
         if self.base.userxattr { Namespace::User } else { Namespace::Trusted }
     }
@@ -89,7 +95,15 @@ impl Kept {
         disk_usage(&self.paths().upper)
     }
 
-    fn refuse_in_use(&self) -> Result<(), Error> {
+    /// That this image is the one it is over: what it lacks is in no other.
+    pub fn check_base(&self, manifest: Digest) -> Result<(), Error> {
+        match self.base.manifest == manifest {
+            true => Ok(()),
+            false => Err(Error::OtherImage { name: self.name.clone(), image: self.base.image.clone() }),
+        }
+    }
+
+    pub fn refuse_in_use(&self) -> Result<(), Error> {
         match self.is_in_use()? {
             true => Err(Error::UpperInUse(self.name.clone())),
             false => Ok(()),
@@ -110,8 +124,7 @@ impl Uppers {
     /// The upper of this name over this image; it is made where there is none.
     pub fn open(&self, name: &str, base: &Base) -> Result<Kept, Error> {
         match self.get(name) {
-            Ok(kept) if kept.base.manifest == base.manifest => Ok(kept),
-            Ok(kept) => Err(Error::OtherImage { name: kept.name, image: kept.base.image }),
+            Ok(kept) => kept.check_base(base.manifest).map(|()| kept),
             Err(Error::NoUpper(_)) => self.make(name, base),
             Err(error) => Err(error),
         }

@@ -10,6 +10,7 @@ mod directory;
 mod file;
 mod ids;
 pub mod overlay;
+pub mod partial;
 pub mod upper;
 mod xattr;
 

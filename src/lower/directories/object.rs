@@ -13,7 +13,7 @@ use super::whiteout::{self, Found};
 use super::{Directories, merge};
 use crate::layer::{Kind, Time};
 use crate::lower::Result;
-use crate::lower::object::{Below, Child, Located, Object, Pairs, Path, Stat};
+use crate::lower::object::{Below, Child, Located, Object, Pairs, Path, Stat, join};
 use crate::sys::xattr::{self, Place};
 
 pub struct Stacked {
@@ -70,13 +70,6 @@ impl Stacked {
     fn told<T>(&self, result: rustix::io::Result<T>) -> Result<T> {
         result.map_err(|source| self.fault(self.described, source))
     }
-
-    fn path_of(&self, name: &[u8]) -> Vec<u8> {
-        match self.path.is_empty() {
-            true => name.to_vec(),
-            false => [&self.path, &b"/"[..], name].concat(),
-        }
-    }
 }
 
 /// The directories of one name, as the layers are gone through from the top.
@@ -110,7 +103,7 @@ impl Gathered {
             Found::Absent => over(is_marked()?),
             Found::Leaf(_) if !self.on.is_empty() => Looked::Over,
             Found::Leaf(stat) => {
-                if whiteout::mark(Place::Name(directory, name), all.namespace, "metacopy")?.is_some() {
+                if stat.st_size > 0 && whiteout::is_unfilled(Place::Name(directory, name), all.namespace)? {
                     return Err(Errno::PERM);
                 }
                 Looked::Leaf(kind(FileType::from_raw_mode(stat.st_mode)))
@@ -143,6 +136,10 @@ impl Gathered {
 }
 
 impl Object for Stacked {
+    fn path(&self) -> &[u8] {
+        &self.path
+    }
+
     fn stat(&self) -> Result<Stat> {
         let object = self.open(OFlags::PATH)?;
         let raw = self.told(rustix::fs::fstat(&object))?;
@@ -161,7 +158,7 @@ impl Object for Stacked {
         if self.kind != Kind::Directory {
             return Ok(None);
         }
-        let (path, mut gathered) = (self.path_of(name), Gathered::default());
+        let (path, mut gathered) = (join(&self.path, name), Gathered::default());
         for &layer in &self.on {
             let directory = self.all.directory(layer, &self.path)?;
             let looked = gathered.look(&self.all, layer, directory.as_fd(), name);

@@ -52,6 +52,16 @@ pub(super) fn mark(place: Place<'_>, namespace: Namespace, mark: &str) -> Result
     }
 }
 
+/// Whether a file's content is elsewhere, where it is not looked for.
+pub(super) fn is_unfilled(place: Place<'_>, namespace: Namespace) -> Result<bool> {
+    let names = match xattr::list(place) {
+        Err(Errno::OPNOTSUPP | Errno::PERM | Errno::ACCESS) => return Ok(false),
+        names => names?,
+    };
+    let marks = ["metacopy", "plyfs.unfilled"].map(|mark| namespace.name(mark));
+    Ok(names.split(|&byte| byte == 0).any(|name| marks.iter().any(|mark| mark == name)))
+}
+
 pub(super) fn find(directory: BorrowedFd<'_>, name: &[u8], namespace: Namespace) -> Result<Found> {
     let stat = match rustix::fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(Errno::NOENT) => return Ok(Found::Absent),

@@ -53,6 +53,10 @@ impl Overlay {
             (None, None) => upper.stat(self.address(nodes, node)?.at())?,
         };
         let mut attributes = self.of_upper(node, &stat);
+        if let Some(content) = known.content() {
+            attributes.blocks =
+                attributes.blocks.max(content.stat().map_err(fault("reading attributes"))?.blocks);
+        }
         if known.kind == Kind::Directory && known.below().is_some() {
             attributes.links = 1;
         }

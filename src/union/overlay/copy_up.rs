@@ -15,10 +15,30 @@ use crate::union::Ids;
 
 /// How much of a file is wanted in the upper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub enum Wanted {
     All,
+    /// What is about to be written, wherever that is.
+    Blocks,
+    /// Its content can stay where it is.
+    Attributes,
     /// It is about to be truncated.
     Nothing,
+}
+
+impl Wanted {
+    /// For a new size, if there is one.
+    pub fn for_size(size: Option<u64>) -> Self {
+        match size {
+            None => Self::Attributes,
+            Some(0) => Self::Nothing,
+            Some(_) => Self::All,
+        }
+    }
+
+    /// Of what can't be read later.
+    fn at_once(self) -> Self {
+        if self == Self::Nothing { self } else { Self::All }
+    }
 }
 
 /// What there is to do for one node.
@@ -39,6 +59,8 @@ struct Facts {
     located: Option<Located>,
     file: Option<Arc<File>>,
     extents: Option<Vec<(u64, u64)>>,
+    /// Its content stays below.
+    waits: bool,
 }
 
 impl Overlay {
@@ -48,7 +70,7 @@ impl Overlay {
         loop {
             let chain = self.lower_chain(id)?;
             if chain.is_empty() {
-                return Ok(());
+                return self.have_content(id, wanted);
             }
             // Parents first: a child published under a missing parent is lost at the next mount.
             for step in chain {
@@ -79,7 +101,7 @@ impl Overlay {
         let plan = self.plan_copy_up(&self.nodes.read(), id)?;
         let (place, names) = match plan {
             Plan::Nothing => return Ok(()),
-            Plan::Nameless { below } => (self.copy_nameless(&below, wanted)?, Vec::new()),
+            Plan::Nameless { below } => (self.copy_nameless(&below, wanted.at_once())?, Vec::new()),
             Plan::Named { names, parents, below } => {
                 (self.copy_named(&names, &parents, below, wanted)?, names)
             }
@@ -169,7 +191,7 @@ impl Overlay {
     ) -> Result<Place> {
         let upper = self.upper()?;
         let facts = self.facts(&below, wanted)?;
-        let is_directory = facts.stat.kind == Kind::Directory;
+        let stays = facts.stat.kind == Kind::Directory || facts.waits;
         let object = facts.with_original(&below, wanted, |original| match (names, parents) {
             ([(_, name)], [parent]) => Ok(upper.copy_up(parent, name, original)?),
             _ => {
@@ -179,12 +201,12 @@ impl Overlay {
                 Ok(upper.copy_up_links(&aliases, original)?)
             }
         })?;
-        Ok(Place::Upper { inode: object.stat.inode, below: is_directory.then_some(below) })
+        Ok(Place::Upper { inode: object.stat.inode, below: stays.then_some(below) })
     }
 
     /// Where everything belongs to one, whose files they are on disk matters to nobody: a plain user's are the user's.
     fn facts(&self, below: &Below, wanted: Wanted) -> Result<Facts> {
-        let mut facts = Facts::read(below, wanted)?;
+        let mut facts = Facts::read(below, wanted, |stat| self.may_wait(below, stat.size, wanted))?;
         let own = rustix::process::geteuid();
         match &self.options.ids.users {
             Ids::All(_) if !own.is_root() => facts.stat.user = own.as_raw(),
@@ -212,14 +234,14 @@ impl Overlay {
             };
             let file = upper.temporary(&new)?;
             if original.what == What::File {
-                upper.fill(file.as_fd(), &original.data)?;
+                upper.fill_nameless(file.as_fd(), &original.data)?;
             }
             let (accessed, modified) = (Times::Set(original.accessed), Times::Set(original.modified));
             upper.set_times(At::Open(file.as_fd()), accessed, modified)?;
             Ok(file)
         })?;
         let inode = rustix::fs::fstat(&file)?.st_ino;
-        Ok(Place::Orphan { inode, file: Arc::new(file) })
+        Ok(Place::Orphan { inode, file: Arc::new(file), below: None })
     }
 }
 
@@ -237,10 +259,12 @@ impl Facts {
         }
     }
 
-    fn read(below: &Below, wanted: Wanted) -> Result<Self> {
+    fn read(below: &Below, wanted: Wanted, may_wait: impl FnOnce(&Stat) -> Result<bool>) -> Result<Self> {
         let told = || fault("copying up");
         let stat = below.stat().map_err(told())?;
-        let is_copied = stat.kind == Kind::File && wanted == Wanted::All && stat.size > 0;
+        let has_content = stat.kind == Kind::File && wanted != Wanted::Nothing && stat.size > 0;
+        let waits = has_content && may_wait(&stat)?;
+        let is_copied = has_content && !waits;
         let file = if is_copied { below.file().map_err(told())? } else { None };
         let extents = if is_copied && file.is_none() { extents(below, stat.size)? } else { None };
         Ok(Self {
@@ -249,6 +273,7 @@ impl Facts {
             located: below.located().map_err(told())?,
             file,
             extents,
+            waits,
             stat,
         })
     }
@@ -266,6 +291,7 @@ impl Facts {
         let reader = Reader { size: stat.size, extents: self.extents.as_deref(), read: &read };
         let data = match &self.file {
             _ if wanted == Wanted::Nothing || stat.size == 0 => Data::Empty,
+            _ if self.waits => Data::Later { size: stat.size, path: below.path() },
             Some(file) => Data::File(file.as_fd()),
             None => Data::Read(reader),
         };

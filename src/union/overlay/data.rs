@@ -8,6 +8,8 @@ use std::os::unix::fs::FileExt;
 use rustix::fs::{FallocateFlags, SeekFrom};
 
 use super::super::Whence;
+use super::super::partial::Partial;
+use super::copy_up::Wanted;
 use super::nodes::Place;
 use super::open::Source;
 use super::upper::{At, Extent};
@@ -47,24 +49,35 @@ impl Overlay {
                 SPARE.set(bytes);
                 Ok(result)
             }
+            Source::Partial(partial) => {
+                let mut bytes = vec![0; length as usize];
+                let read = partial.read(&mut bytes, offset)?;
+                Ok(serve(&bytes[..read]))
+            }
         }
     }
 
     /// Whether [`Overlay::read`] would answer at once.
     pub fn is_at_hand(&self, node: NodeId, offset: u64, length: u32) -> bool {
-        match self.nodes.read().get(node).map(|node| &node.place) {
-            Ok(Place::Lower(below)) => below.is_at_hand(offset, length),
+        match self.nodes.read().get(node).map(|node| (&node.place, node.content())) {
+            Ok((Place::Lower(below), _) | (_, Some(below))) => below.is_at_hand(offset, length),
             _ => true,
         }
     }
 
-    /// How many bytes are copied up before a node can be changed, at most.
-    pub fn copied_by_changing(&self, node: NodeId) -> u64 {
+    /// How many bytes are copied up before a node is as it is wanted, at most.
+    pub fn copied_for(&self, node: NodeId, wanted: Wanted) -> u64 {
         let nodes = self.nodes.read();
-        nodes.get(node).map_or(0, |node| match (&node.place, node.kind) {
-            (Place::Lower(below), Kind::File) => below.stat().map_or(0, |stat| stat.size),
-            _ => 0,
-        })
+        let below = nodes.get(node).ok().and_then(|node| match (&node.place, node.kind) {
+            (Place::Lower(below), Kind::File) => Some(below),
+            _ => node.content(),
+        });
+        let copied = |below: &Below| {
+            let size = below.stat().map_err(fault("measuring a file"))?.size;
+            let waits = wanted == Wanted::Nothing || self.may_wait(below, size, wanted)?;
+            Ok::<_, Error>(if waits { 0 } else { size })
+        };
+        below.and_then(|below| copied(below).ok()).unwrap_or(0)
     }
 
     /// The same for giving it another name. Of a directory that is not the upper's alone it is not known.
@@ -76,16 +89,18 @@ impl Overlay {
             Ok(node) if node.kind == Kind::Directory && node.below().is_some() => u64::MAX,
             _ => {
                 drop(nodes);
-                self.copied_by_changing(id)
+                self.copied_for(id, Wanted::Attributes)
             }
         }
     }
 
     pub fn write(&self, node: NodeId, offset: u64, data: &[u8], kill: Kill) -> Result<u32> {
-        self.copy_up(node, super::copy_up::Wanted::All)?;
+        self.copy_up(node, Wanted::Blocks)?;
         let file = self.writable(node)?;
         self.drop_set_id(At::Open(file.as_fd()), kill)?;
-        file.write_all_at(data, offset).map_err(answer)?;
+        if !self.write_partial(node, offset, data)? {
+            file.write_all_at(data, offset).map_err(answer)?;
+        }
         Ok(u32::try_from(data.len()).unwrap_or(u32::MAX))
     }
 
@@ -96,20 +111,21 @@ impl Overlay {
             Allocate::Hole => FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
         };
         flags.set(FallocateFlags::KEEP_SIZE, allocation.keep_size || allocation.what == Allocate::Hole);
-        self.copy_up(node, super::copy_up::Wanted::All)?;
+        self.copy_up(node, Wanted::All)?;
         let file = self.writable(node)?;
         Ok(rustix::fs::fallocate(&*file, flags, allocation.offset, allocation.length)?)
     }
 
     /// copy_file_range(2). EOPNOTSUPP where there is no file to copy from: the kernel then copies by itself.
     pub fn copy_range(&self, from: (NodeId, u64), to: (NodeId, u64), length: u64) -> Result<u64> {
-        self.copy_up(to.0, super::copy_up::Wanted::All)?;
+        self.copy_up(to.0, Wanted::All)?;
         let source = match self.source(from.0)? {
             Source::File(file) => file,
             Source::Lower(below) => {
                 let file = below.file().map_err(fault("opening a file to copy from"))?;
                 file.ok_or(Error::Answer(Errno::OPNOTSUPP))?
             }
+            Source::Partial(_) => return Err(Errno::OPNOTSUPP.into()),
         };
         let target = self.writable(to.0)?;
         let (mut from, mut to) = (from.1, to.1);
@@ -132,6 +148,12 @@ impl Overlay {
                 };
                 Ok(rustix::fs::seek(&*file, place)?)
             }
+            // All of it counts as data.
+            Source::Partial(_) => match (self.attributes(node)?.size, whence) {
+                (size, _) if offset >= size => Err(Errno::NXIO.into()),
+                (_, Whence::Data) => Ok(offset),
+                (size, Whence::Hole) => Ok(size),
+            },
         }
     }
 
@@ -153,7 +175,9 @@ impl Overlay {
         }
         drop(nodes);
         match self.source(node)? {
-            Source::File(file) => Ok(self.upper()?.sync(&*file, extent, &ancestors)?),
+            Source::File(file) | Source::Partial(Partial { file, .. }) => {
+                Ok(self.upper()?.sync(&*file, extent, &ancestors)?)
+            }
             Source::Lower(_) => Ok(()),
         }
     }

@@ -2,7 +2,6 @@
 
 use super::copy_up::Wanted;
 use super::create::check_new_name;
-use super::nodes::Place;
 use super::place::Address;
 use super::{Attributes, Errno, Name, NodeId, Overlay, Result};
 use crate::layer::Kind;
@@ -15,7 +14,7 @@ impl Overlay {
             return Err(Errno::PERM.into());
         }
         self.copy_up(to.parent, Wanted::All)?;
-        self.copy_up(node, Wanted::All)?;
+        self.copy_up(node, Wanted::Attributes)?;
         {
             let mut nodes = self.nodes.write();
             let over = self.check_free(&nodes, to)?;
@@ -23,12 +22,10 @@ impl Overlay {
                 return Err(Errno::NOENT.into());
             };
             let parent = self.directory(&nodes, to.parent)?;
-            let object = self.upper()?.link((&from, &name), (&parent, to.name), over)?;
+            self.upper()?.link((&from, &name), (&parent, to.name), over)?;
             nodes.name(node, to.parent, to.name)?;
             nodes.changed(to.parent);
-            let known = nodes.get_mut(node)?;
-            known.place = Place::Upper { inode: object.stat.inode, below: None };
-            known.lookups += 1;
+            nodes.get_mut(node)?.lookups += 1;
         }
         self.attributes(node)
     }

@@ -62,7 +62,10 @@ impl Overlay {
     fn discover(&self, nodes: &Nodes, parent: NodeId, name: &[u8]) -> Result<Found> {
         let sides = self.sides(nodes, parent, name)?;
         match (sides.upper, sides.lower) {
-            (Entry::Object(object), lower) => self.in_upper(object, lower),
+            (Entry::Object(object), lower) => {
+                let content = self.content(nodes, parent, name, &object, lower.clone())?;
+                self.in_upper(object, content.or(lower))
+            }
             (Entry::Absent, Some(lower)) => in_lower(lower),
             (Entry::Absent, None) | (Entry::Whiteout, _) => Err(Errno::NOENT.into()),
         }
@@ -81,15 +84,16 @@ impl Overlay {
         Ok(Sides { upper, lower: lower.map_err(fault("looking up a name"))?.flatten() })
     }
 
+    /// `lower`: what is at the name of a directory, or has the content that a file lacks.
     pub(super) fn in_upper(&self, object: Object, lower: Option<Below>) -> Result<Found> {
-        // Where the content or the lower directory is elsewhere, what the kernel would not follow is not guessed.
-        if object.unfilled || object.redirect.is_some() {
+        // Where the lower directory is elsewhere, it is not guessed.
+        if object.redirect.is_some() {
             return Err(Errno::PERM.into());
         }
         let kind = object.kind();
-        let merged = kind == Kind::Directory && !object.opaque;
-        let below = match lower.filter(|_| merged) {
-            Some(lower) if is_directory(&lower)? => Some(lower),
+        let below = match lower {
+            Some(lower) if kind == Kind::Directory && !object.opaque && is_directory(&lower)? => Some(lower),
+            Some(content) if object.unfilled.is_some() => Some(content),
             _ => None,
         };
         Ok(Found {

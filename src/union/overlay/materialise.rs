@@ -27,7 +27,7 @@ impl Overlay {
         for shown in &everything {
             // By its name: of a file with several, each has to be there.
             match self.hold(shown.parent, &shown.name) {
-                Ok(held) => self.copy_up(held.id, Wanted::All)?,
+                Ok(held) => self.copy_up(held.id, Wanted::Attributes)?,
                 Err(Error::Answer(Errno::NOENT)) => {}
                 Err(error) => return Err(error),
             }
@@ -60,7 +60,8 @@ impl Overlay {
             _ => return Ok(()),
         };
         let stat = below.stat().map_err(fault("measuring a directory"))?;
-        let bytes = if stat.kind == Kind::File { stat.size } else { 0 };
+        let stays = self.may_wait(&below, stat.size, Wanted::Attributes)?;
+        let bytes = if stat.kind == Kind::File && !stays { stat.size } else { 0 };
         left.entries = left.entries.checked_sub(1).ok_or(Errno::XDEV)?;
         left.bytes = left.bytes.checked_sub(bytes).ok_or(Errno::XDEV)?;
         Ok(())

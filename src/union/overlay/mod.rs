@@ -22,6 +22,7 @@ mod readdir;
 mod remove;
 mod rename;
 mod set_attributes;
+mod unfilled;
 mod words;
 mod xattr;
 
@@ -34,6 +35,8 @@ use self::nodes::{Nodes, Place};
 use super::upper::{self, Dir, Upper};
 use super::{Attributes, Errno, Error, IdMap, NodeId, Result};
 use crate::lower::{self, Below};
+pub use copy_up::Wanted;
+pub use unfilled::Sealed;
 pub use words::{
     Access, Allocate, Allocation, Caller, Change, Handle, Kill, Listed, Make, Moment, Name, Opening,
     Renaming, SetXattr, Space,
@@ -49,6 +52,11 @@ const OTHER_FILES: usize = 512 + 256;
 pub struct Options {
     pub ids: IdMap,
     pub materialise: Budget,
+    /// A file whose attributes change is copied up without its content. Only plyfs reads such an upper, until it is
+    /// sealed; or the kernel with `metacopy=on`.
+    pub metacopy: bool,
+    /// With that, a file of this size or a larger one is filled where it is written to, and a smaller one at once.
+    pub blocks_from: u64,
 }
 
 /// The most that the rename of a directory may copy up.
@@ -60,7 +68,8 @@ pub struct Budget {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { ids: IdMap::default(), materialise: Budget { entries: 100_000, bytes: 1 << 30 } }
+        let materialise = Budget { entries: 100_000, bytes: 1 << 30 };
+        Self { ids: IdMap::default(), materialise, metacopy: false, blocks_from: 1 << 20 }
     }
 }
 
@@ -68,6 +77,7 @@ pub struct Overlay {
     nodes: RwLock<Nodes>,
     /// Without one, everything that would change something is answered EROFS.
     upper: Option<Upper>,
+    lower: Below,
     directories: Mutex<LruCache<NodeId, Dir>>,
     options: Options,
     /// The file system that numbers are of which the kernel has recorded.
@@ -78,10 +88,11 @@ impl Overlay {
     pub fn new(lower: Below, upper: Option<Upper>, options: Options) -> Result<Self> {
         let home = lower.stat().map_err(fault("reading the root"))?.number.file_system;
         let root = match &upper {
-            None => Place::Lower(lower),
-            Some(upper) => root_of(upper, lower)?,
+            None => Place::Lower(lower.clone()),
+            Some(upper) => root_of(upper, lower.clone())?,
         };
         Ok(Self {
+            lower,
             nodes: RwLock::new(Nodes::new(root)),
             upper,
             directories: Mutex::new(LruCache::new(MOST_DIRECTORIES)),

@@ -21,7 +21,7 @@ pub(super) type NameBytes = Arc<[u8]>;
 #[derive(Clone)]
 pub(super) enum Place {
     Lower(Below),
-    /// Under its names in the upper. A directory may be merged with one below.
+    /// Under its names in the upper. A directory may be merged with one below, and a file's content be there.
     Upper {
         inode: u64,
         below: Option<Below>,
@@ -30,6 +30,7 @@ pub(super) enum Place {
     Orphan {
         inode: u64,
         file: Arc<File>,
+        below: Option<Below>,
     },
 }
 
@@ -44,6 +45,8 @@ pub(super) struct Node {
     /// Of a file in the upper, while it is open.
     pub reader: Option<Arc<File>>,
     pub writer: Option<Arc<File>>,
+    /// Its holes are those of a lower file, as its marks say.
+    pub by_blocks: bool,
     /// Held by who copies it up, and by who is about to take its name away.
     pub copying: Arc<Mutex<()>>,
     /// Counts the changes of a directory's names.
@@ -62,9 +65,20 @@ impl Node {
             opens: 0,
             reader: None,
             writer: None,
+            by_blocks: false,
             copying: Arc::default(),
             version: 0,
             listing: None,
+        }
+    }
+
+    /// The lower file that has content which this one lacks.
+    pub fn content(&self) -> Option<&Below> {
+        match &self.place {
+            Place::Upper { below, .. } | Place::Orphan { below, .. } if self.kind == Kind::File => {
+                below.as_ref()
+            }
+            _ => None,
         }
     }
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use super::super::partial::Partial;
 use super::copy_up::Wanted;
 use super::nodes::{Kept, Place};
 use super::upper::{self, At};
@@ -15,6 +16,7 @@ use crate::lower::Below;
 pub(super) enum Source {
     Lower(Below),
     File(Arc<File>),
+    Partial(Partial),
 }
 
 impl Overlay {
@@ -27,7 +29,7 @@ impl Overlay {
         if opening.access == Access::Read && !opening.truncate {
             return self.open_for_reading(node);
         }
-        self.copy_up(node, if opening.truncate { Wanted::Nothing } else { Wanted::All })?;
+        self.copy_up(node, if opening.truncate { Wanted::Nothing } else { Wanted::Blocks })?;
         self.nodes.write().get_mut(node)?.opens += 1;
         let opened = self.open_for_writing(node, opening);
         opened.inspect_err(|_| self.release(Handle::new(node.number())))
@@ -51,6 +53,7 @@ impl Overlay {
         let file = self.writable(node)?;
         if opening.truncate {
             rustix::fs::ftruncate(&*file, 0)?;
+            self.emptied(node)?;
         }
         self.drop_set_id(At::Open(file.as_fd()), opening.kill)?;
         Ok(Handle::new(node.number()))
@@ -74,9 +77,10 @@ impl Overlay {
     pub(super) fn source(&self, id: NodeId) -> Result<Source> {
         let nodes = self.nodes.read();
         let node = nodes.get(id)?;
+        let content = node.content().cloned();
         match (&node.place, &node.writer, &node.reader) {
             (Place::Orphan { file, .. }, ..) | (_, Some(file), _) | (_, None, Some(file)) => {
-                return readable(node.kind).map(|()| Source::File(file.clone()));
+                return readable(node.kind).map(|()| Source::of(file.clone(), content));
             }
             (Place::Lower(below), None, None) => {
                 return readable(node.kind).map(|()| Source::Lower(below.clone()));
@@ -91,7 +95,16 @@ impl Overlay {
         if nodes.get(id)?.opens > 0 {
             nodes.keep(id, Kept::Reader, file.clone())?;
         }
-        Ok(Source::File(file))
+        Ok(Source::of(file, content))
+    }
+}
+
+impl Source {
+    fn of(file: Arc<File>, content: Option<Below>) -> Self {
+        match content {
+            None => Self::File(file),
+            Some(below) => Self::Partial(Partial { file, below }),
+        }
     }
 }
 

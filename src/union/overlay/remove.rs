@@ -109,6 +109,7 @@ impl Overlay {
     pub(super) fn orphan(&self, nodes: &Nodes, at: Name<'_>, victim: NodeId) -> Result<Option<Place>> {
         let node = nodes.get(victim)?;
         let Place::Upper { inode, .. } = node.place else { return Ok(None) };
+        let below = node.content().cloned();
         if node.names.len() > 1 {
             return Ok(None);
         }
@@ -116,7 +117,7 @@ impl Overlay {
             Some(file) => file.clone(),
             None => Arc::new(self.open_last(&self.directory(nodes, at.parent)?, at.name, node.kind)?),
         };
-        Ok(Some(Place::Orphan { inode, file }))
+        Ok(Some(Place::Orphan { inode, file, below }))
     }
 
     /// Opens an object that is about to lose its name, as well as it can be.

@@ -126,7 +126,7 @@ impl Overlay {
             let node = nodes.get(id)?;
             node.kind == Kind::Directory && node.below().is_some()
         };
-        if is_merged { self.materialise(id) } else { self.copy_up(id, Wanted::All) }
+        if is_merged { self.materialise(id) } else { self.copy_up(id, Wanted::Attributes) }
     }
 
     fn plan_rename(&self, nodes: &Nodes, asked: &Asked<'_>) -> Result<Plan> {
@@ -204,7 +204,7 @@ impl Overlay {
         let mut waiting = vec![moved];
         while let Some(id) = waiting.pop() {
             let node = nodes.get_mut(id)?;
-            if let Place::Upper { below, .. } = &mut node.place {
+            if let (Kind::Directory, Place::Upper { below, .. }) = (node.kind, &mut node.place) {
                 *below = None;
             }
             let children: Vec<(&NameBytes, &NodeId)> = node.children.iter().collect();

@@ -30,8 +30,7 @@ const SET_GROUP: u16 = 0o2000;
 impl Overlay {
     pub fn set_attributes(&self, node: NodeId, change: &Change) -> Result<Attributes> {
         let plan = self.plan_change(node, change)?;
-        let wanted = if plan.size == Some(0) { Wanted::Nothing } else { Wanted::All };
-        self.copy_up(node, wanted)?;
+        self.copy_up(node, Wanted::for_size(plan.size))?;
         self.apply_change(node, &plan)?;
         self.attributes(node)
     }
@@ -60,6 +59,9 @@ impl Overlay {
         let upper = self.upper()?;
         if let Some(size) = plan.size {
             rustix::fs::ftruncate(&*self.writable(node)?, size)?;
+        }
+        if plan.size == Some(0) {
+            self.emptied(node)?;
         }
         let nodes = self.nodes.read();
         let address = self.address(&nodes, node)?;

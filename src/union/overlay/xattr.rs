@@ -35,7 +35,7 @@ impl Overlay {
             SetXattr::Create => Setting::Create,
             SetXattr::Replace => Setting::Replace,
         };
-        self.copy_up(node, Wanted::All)?;
+        self.copy_up(node, Wanted::Attributes)?;
         let nodes = self.nodes.read();
         Ok(self.upper()?.set_xattr(self.address(&nodes, node)?.at(), name, value, setting)?)
     }
@@ -44,7 +44,7 @@ impl Overlay {
         self.upper()?;
         // Nothing is copied up for an attribute that is not there.
         self.xattr(node, name)?;
-        self.copy_up(node, Wanted::All)?;
+        self.copy_up(node, Wanted::Attributes)?;
         let nodes = self.nodes.read();
         Ok(self.upper()?.remove_xattr(self.address(&nodes, node)?.at(), name)?)
     }

@@ -2,17 +2,16 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{FileType, XattrFlags};
+use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::finish::Finish;
 use super::private::Mark;
 use super::stage::{Naming, Stage};
-use super::{At, Dir, Error, Namespace, Number, Object, Origin, Policy, Result, Stat, Times, Upper, origin};
+use super::{At, Dir, Error, Number, Object, Origin, Policy, Result, Stat, Times, Unfilled, Upper, origin};
 use crate::layer::Time;
 use crate::stats::{self, Counter};
 use crate::sys::copy::{self, Copied};
-use crate::sys::xattr;
 
 /// A lower object, to be copied to the upper.
 pub struct Original<'a> {
@@ -47,9 +46,10 @@ pub enum Data<'a> {
     /// Of an open file: cloned, or copied with its holes.
     File(BorrowedFd<'a>),
     Read(Reader<'a>),
-    /// It stays in the lower file until [`Upper::fill`]; only the size is known.
+    /// It stays in the lower file, which has this path from the lower root, until [`Upper::fill`].
     Later {
         size: u64,
+        path: &'a [u8],
     },
 }
 
@@ -112,43 +112,35 @@ impl Upper {
             Some(file) => self.write(file.as_fd(), &original.data)?,
             None => Copied::Cloned,
         };
-        self.finish(&stage, &self.finish_of(original, names))?;
+        self.finish(&stage, &self.finish_of(original, names)?)?;
         if copied == Copied::Written && self.policy == Policy::Auto {
             stage.sync()?;
         }
         Ok(stage)
     }
 
-    fn finish_of<'a>(&self, original: &Original<'a>, names: Names) -> Finish<'a> {
+    fn finish_of<'a>(&self, original: &Original<'a>, names: Names) -> Result<Finish<'a>> {
         let mut marks = vec![(Mark::Number, origin::encode_number(&original.origin))];
         if names == Names::One || original.what == What::Directory {
             marks.push((Mark::Origin, origin::encode(&original.origin)));
         }
-        if let Data::Later { .. } = original.data {
-            marks.push((self.unfilled(), Vec::new()));
+        if let Data::Later { path, .. } = original.data {
+            marks.extend(self.wait(path)?);
         }
-        Finish {
+        Ok(Finish {
             user: original.user,
             group: original.group,
             permissions: original.permissions,
             xattrs: original.xattrs,
             marks,
             times: Some((original.accessed, original.modified)),
-        }
+        })
     }
 
-    /// The kernel reads its own form, and only the trusted one.
-    fn unfilled(&self) -> Mark {
-        match self.namespace {
-            Namespace::Trusted => Mark::Metacopy,
-            Namespace::User => Mark::Unfilled,
-        }
-    }
-
-    fn write(&self, to: BorrowedFd<'_>, data: &Data<'_>) -> Result<Copied> {
+    pub(super) fn write(&self, to: BorrowedFd<'_>, data: &Data<'_>) -> Result<Copied> {
         match data {
             Data::Empty => Ok(Copied::Cloned),
-            Data::Later { size } => {
+            Data::Later { size, .. } => {
                 rustix::fs::ftruncate(to, *size)?;
                 Ok(Copied::Cloned)
             }
@@ -159,10 +151,7 @@ impl Upper {
             Data::Read(reader) => {
                 stats::count(Counter::BytesCopiedUp, reader.size);
                 rustix::fs::ftruncate(to, reader.size)?;
-                let whole = [(0, reader.size)];
-                for &(start, length) in reader.extents.unwrap_or(&whole) {
-                    reader.copy(to, start, start.saturating_add(length).min(reader.size))?;
-                }
+                reader.copy_to(to)?;
                 Ok(if reader.size == 0 { Copied::Cloned } else { Copied::Written })
             }
         }
@@ -198,39 +187,24 @@ impl Upper {
             opaque: false,
             implicit: false,
             redirect: None,
-            unfilled: matches!(original.data, Data::Later { .. }),
+            unfilled: match original.data {
+                Data::Later { path, .. } => Some(Unfilled::Path(path.to_vec())),
+                _ => None,
+            },
         })
-    }
-
-    /// Gives an object that was copied up with [`Data::Later`] its content; everything else stays. `file` is open for
-    /// reading and writing.
-    pub fn fill(&self, file: BorrowedFd<'_>, data: &Data<'_>) -> Result<()> {
-        let at = At::Open(file);
-        let before = self.stat(at)?;
-        let capability = xattr::get(at.place(), b"security.capability")?;
-        self.write(file, data)?;
-        if let Some(value) = capability {
-            xattr::set(at.place(), b"security.capability", &value, XattrFlags::empty())?;
-        }
-        if self.stat(at)?.permissions != before.permissions {
-            self.set_mode(at, before.permissions)?;
-        }
-        self.set_times(at, Times::Set(before.accessed), Times::Set(before.modified))?;
-        // What has no name does not outlive a power cut anyway.
-        if self.policy != Policy::Volatile && before.links > 0 {
-            rustix::fs::fsync(file)?;
-        }
-        for mark in [Mark::Metacopy, Mark::Unfilled] {
-            match xattr::remove(at.place(), &self.namespace.name(mark)) {
-                Err(Errno::NODATA) => {}
-                removed => removed?,
-            }
-        }
-        Ok(())
     }
 }
 
 impl Reader<'_> {
+    /// Writes the extents, and nothing between them.
+    pub(super) fn copy_to(&self, to: BorrowedFd<'_>) -> Result<()> {
+        let whole = [(0, self.size)];
+        for &(start, length) in self.extents.unwrap_or(&whole) {
+            self.copy(to, start, start.saturating_add(length).min(self.size))?;
+        }
+        Ok(())
+    }
+
     fn copy(&self, to: BorrowedFd<'_>, start: u64, end: u64) -> Result<()> {
         let mut at = start;
         while at < end {

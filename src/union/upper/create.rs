@@ -112,7 +112,7 @@ impl Upper {
             opaque: new.over == Over::Whiteout && new.what == What::Directory,
             implicit: false,
             redirect: None,
-            unfilled: false,
+            unfilled: None,
             stat,
         }
     }

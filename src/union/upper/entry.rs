@@ -2,7 +2,7 @@
 
 use super::private::{FOREIGN_OPAQUE, Mark};
 use super::whiteout::OPAQUE_MARKER;
-use super::{At, Dir, Result, Stat, Upper, origin};
+use super::{At, Dir, Result, Stat, Unfilled, Upper, origin};
 use crate::sys::xattr;
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -26,8 +26,8 @@ pub struct Object {
     pub implicit: bool,
     /// Where the lower object of a moved one is; to be followed only as section 2 of the semantics allows.
     pub redirect: Option<Vec<u8>>,
-    /// The content is still in the lower file.
-    pub unfilled: bool,
+    /// The content, or part of it, is still in a lower file.
+    pub unfilled: Option<Unfilled>,
 }
 
 /// The inode number that shows.
@@ -85,8 +85,14 @@ impl Upper {
             number,
             opaque,
             implicit: listed.has(Mark::Implicit),
-            redirect: value(Mark::Redirect)?.flatten(),
-            unfilled: listed.has(Mark::Metacopy) || listed.has(Mark::Unfilled),
+            redirect: match stat.kind {
+                FileType::Directory => value(Mark::Redirect)?.flatten(),
+                _ => None,
+            },
+            unfilled: match stat.kind {
+                FileType::RegularFile => self.unfilled(parent, name, &listed)?,
+                _ => None,
+            },
             stat,
         }))
     }

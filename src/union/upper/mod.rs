@@ -25,26 +25,32 @@ mod rename;
 mod stage;
 mod stat;
 mod sync;
+mod unfilled;
 mod whiteout;
 mod xattr;
 
 use std::path::PathBuf;
 
+use parking_lot::Mutex;
+
 pub use attributes::Times;
 pub use copy_up::{Data, Original, Read, Reader, What};
 pub use create::{New, Over};
 pub use directory::{Access, At, Dir};
+use entry::Marks;
 pub use entry::{Entry, Number, Object};
 pub use error::{Error, Result};
 pub use links::Alias;
 pub use list::{Listed, Shown};
 pub use lock::{Shared, share};
+pub use open::BLOCK;
 pub use origin::{Located, Origin};
 pub use private::Namespace;
 pub use remove::Below;
 pub use rename::{Moved, Rename, Source, Target};
 pub use stat::Stat;
 pub use sync::{Extent, Policy};
+pub use unfilled::Unfilled;
 pub use xattr::Setting;
 
 #[derive(Clone, Debug, Default)]
@@ -61,6 +67,8 @@ pub struct Upper {
     root: Dir,
     /// `WORKDIR/work`: whatever is in it is not part of the tree.
     work: Dir,
+    /// `WORKDIR/plyfs`
+    own: Dir,
     /// `WORKDIR/plyfs/hl`: objects that are being given their names.
     links: Dir,
     /// `WORKDIR/plyfs/journal`
@@ -72,6 +80,7 @@ pub struct Upper {
     whiteouts: whiteout::Shared,
     unsynced: sync::Unsynced,
     journal: journal::Live,
+    unfilled_known: Mutex<unfilled::Known>,
     _locks: lock::Held,
 }
 
@@ -83,6 +92,8 @@ struct Abilities {
     unnamed: bool,
     /// RENAME_WHITEOUT.
     rename_whiteout: bool,
+    /// Holes of a file are told from written blocks.
+    holes: bool,
     /// The umask, and the ids that new files get by themselves.
     umask: u16,
     user: u32,

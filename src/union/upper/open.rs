@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, XattrFlags};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, SeekFrom, XattrFlags};
 use rustix::io::Errno;
 
 use super::journal::{INCOMPATIBLE, make_directory};
@@ -11,6 +11,9 @@ use super::stage::Names;
 use super::whiteout::{Form, mknod};
 use super::{Abilities, Dir, Error, Namespace, Options, Policy, Result, Upper, lock, recovery};
 use crate::sys::xattr;
+
+/// What of a file is written, or not, as a whole.
+pub const BLOCK: u64 = 4096;
 
 impl Upper {
     /// Takes the upper, or says EBUSY where something else uses it. What a killed process left is mended.
@@ -39,6 +42,8 @@ impl Upper {
             whiteouts: Default::default(),
             unsynced: Default::default(),
             journal: Default::default(),
+            unfilled_known: Default::default(),
+            own,
             _locks: locks,
         };
         opened.replay()?;
@@ -119,6 +124,18 @@ fn can<T>(tried: rustix::io::Result<T>) -> rustix::io::Result<Option<T>> {
     }
 }
 
+/// Writes one block into a hole, and looks where data is then.
+fn tells_holes(work: &Dir) -> rustix::io::Result<bool> {
+    const AT: u64 = 1 << 20;
+    let Some(file) = can(rustix::fs::openat(work, ".", OFlags::TMPFILE | OFlags::RDWR, Mode::RUSR))? else {
+        return Ok(false);
+    };
+    rustix::fs::ftruncate(&file, 4 * AT)?;
+    crate::sys::copy::write_at(&file, &[1; BLOCK as usize], AT)?;
+    let ends = [SeekFrom::Data(0), SeekFrom::Hole(AT)].map(|from| rustix::fs::seek(&file, from));
+    Ok(ends == [Ok(AT), Ok(AT + BLOCK)])
+}
+
 impl Abilities {
     fn of(work: &Dir, names: &Names) -> Result<Self> {
         let (probe, made) = (names.next(), names.next());
@@ -134,6 +151,7 @@ impl Abilities {
             && can(rustix::fs::renameat_with(work, &made, work, &probe, RenameFlags::WHITEOUT))?.is_some();
         let unnamed = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         let unnamed = can(rustix::fs::openat(work, ".", unnamed, Mode::RUSR))?.is_some();
+        let holes = tells_holes(work)?;
         for name in [probe, made] {
             match rustix::fs::unlinkat(work, &name, AtFlags::empty()) {
                 Err(Errno::NOENT) => {}
@@ -144,6 +162,7 @@ impl Abilities {
             whiteouts,
             unnamed,
             rename_whiteout,
+            holes,
             umask: 0o777 & !stat.permissions,
             user: stat.user,
             group: stat.group,

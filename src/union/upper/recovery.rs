@@ -11,6 +11,8 @@ use super::journal::{INCOMPATIBLE, OURS, Record, let_kernel_mount};
 use super::stage::{self, Names};
 use super::{Dir, Error, Result, Upper};
 
+/// In `work/incompat`: there are files that only we can read. In `WORKDIR/plyfs`: there are unfilled ones in any form.
+pub(super) const UNFILLED: &[u8] = b"plyfs-unfilled";
 /// The longest record that is read: 100,000 names.
 const LONGEST_RECORD: u64 = 32 << 20;
 
@@ -20,7 +22,7 @@ pub(super) fn check_compatible(work: &Dir) -> Result<()> {
         Err(Errno::NOENT) => return Ok(()),
         bars => bars?,
     };
-    match bars.names()?.into_iter().find(|name| name != OURS) {
+    match bars.names()?.into_iter().find(|name| name != OURS && name != UNFILLED) {
         None => Ok(()),
         Some(bar) => Err(Error::Fault {
             doing: "opening the work directory".to_owned(),

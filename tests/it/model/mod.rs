@@ -2,9 +2,10 @@
 //! show the same tree and have answered the same, and mounting again changes nothing, inode numbers included.
 
 mod kernel;
+mod parts;
 mod posix;
 
-use plyfs::union::overlay::{Change, Make, Renaming};
+use plyfs::union::overlay::{Change, Make, Options, Renaming};
 use proptest::prelude::*;
 
 use crate::support::world::{Result, Side, World};
@@ -111,8 +112,8 @@ fn apply(world: &mut World, operation: &Operation) -> Result<()> {
     }
 }
 
-fn run(side: Side, operations: &[Operation]) {
-    let mut world = World::new(side, LAYERS);
+fn run(side: Side, metacopy: bool, operations: &[Operation]) {
+    let mut world = World::with(side, LAYERS, Options { metacopy, ..Options::default() });
     let mut posix = Posix::of(&world.tree());
     for (at, operation) in operations.iter().enumerate() {
         let (answered, expected) = (apply(&mut world, operation), posix.apply(operation));
@@ -123,15 +124,18 @@ fn run(side: Side, operations: &[Operation]) {
     }
     world.reopen();
     assert_eq!(world.tree(), posix.tree(), "mounted again");
+    world.overlay().seal().unwrap();
+    assert_eq!(world.tree(), posix.tree(), "sealed");
 }
 
 /// The same operations with no word on what they answer; then the kernel has the upper.
-fn run_for_the_kernel(operations: &[Operation]) {
-    let mut world = World::new(Side::Directories, PLAIN_LAYERS);
+fn run_for_the_kernel(metacopy: bool, operations: &[Operation]) {
+    let mut world = World::with(Side::Directories, PLAIN_LAYERS, Options { metacopy, ..Options::default() });
     for operation in operations {
         let _ = apply(&mut world, operation);
     }
     let tree = world.tree();
+    world.overlay().seal().unwrap();
     world.close();
     let Some(mounted) = kernel::mount(&world, 2) else { return };
     assert_eq!(mounted.tree(), kernel::as_seen(&tree));
@@ -147,20 +151,29 @@ proptest! {
     fn over_an_image_everything_is_as_in_any_file_system(
         operations in prop::collection::vec(operation(), 1..40),
     ) {
-        run(Side::Image, &operations);
+        run(Side::Image, false, &operations);
+    }
+
+    #[test]
+    fn without_the_content_of_what_is_copied_up_everything_is_the_same(
+        operations in prop::collection::vec(operation(), 1..40),
+    ) {
+        run(Side::Image, true, &operations);
+        run(Side::Directories, true, &operations);
     }
 
     #[test]
     fn over_directories_everything_is_as_in_any_file_system(
         operations in prop::collection::vec(operation(), 1..40),
     ) {
-        run(Side::Directories, &operations);
+        run(Side::Directories, false, &operations);
     }
 
     #[test]
     fn the_kernel_shows_the_same_tree_of_the_same_upper(
         operations in prop::collection::vec(operation(), 1..40),
     ) {
-        run_for_the_kernel(&operations);
+        run_for_the_kernel(false, &operations);
+        run_for_the_kernel(true, &operations);
     }
 }

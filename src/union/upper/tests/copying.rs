@@ -127,19 +127,22 @@ fn a_failed_read_leaves_nothing() {
 fn content_that_comes_later_changes_nothing_else() {
     everywhere(|place| {
         let root = place.upper.root();
-        let file = Original { permissions: 0o4755, ..original(What::File, Data::Later { size: 4 }) };
+        let file =
+            Original { permissions: 0o4755, ..original(What::File, Data::Later { size: 4, path: b"f" }) };
         let object = place.upper.copy_up(&root, b"f", &file).unwrap();
-        assert!(object.unfilled && object.stat.size == 4);
+        assert_eq!((object.unfilled, object.stat.size), (Some(Unfilled::Path(b"f".to_vec())), 4));
+        assert!(!place.upper.is_sealed().unwrap());
         let open = place.upper.open_file(&root, b"f", Access::ReadWrite).unwrap();
         let read = |_: u64, _: u32, give: &mut dyn FnMut(&[u8])| {
             give(b"text");
             Ok(())
         };
-        let data = Data::Read(Reader { size: 4, extents: None, read: &read });
-        place.upper.fill(open.as_fd(), &data).unwrap();
+        place.upper.fill(open.as_fd(), &Reader { size: 4, extents: None, read: &read }).unwrap();
         let Entry::Object(found) = place.upper.entry(&root, b"f").unwrap() else { panic!() };
-        assert!(!found.unfilled && found.stat.modified == WHEN);
+        assert!(found.unfilled.is_none() && found.stat.modified == WHEN);
         assert_eq!(place.tree(), ["/f file \"text\" 4755"]);
+        place.upper.seal().unwrap();
+        assert!(place.upper.is_sealed().unwrap() && !place.path("work/work/incompat").exists());
     });
 }
 

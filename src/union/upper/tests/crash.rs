@@ -1,18 +1,19 @@
 //! A process killed before each system call of each sequence leaves the tree as it was before or as it is after, for us
-//! and for kernel overlayfs. The same for a
-//! call that fails. strace does the harm.
+//! and for kernel overlayfs, where it may mount the upper. The same for a call that fails. strace does the harm.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 
 use super::kernel::{LOWER, Merged, copy, make_lower};
 use super::*;
+use crate::union::partial::Partial;
 
 const SEQUENCE: &str = "PLYFS_TEST_SEQUENCE";
 const DIRECTORY: &str = "PLYFS_TEST_DIRECTORY";
 
 /// Those that change something: between any two of them nothing else does.
-const CALLS: [&str; 19] = [
+const CALLS: [&str; 21] = [
     "linkat",
     "renameat2",
     "renameat",
@@ -23,6 +24,7 @@ const CALLS: [&str; 19] = [
     "lsetxattr",
     "fsetxattr",
     "lremovexattr",
+    "fremovexattr",
     "fchmod",
     "fchmodat",
     "fchown",
@@ -32,6 +34,7 @@ const CALLS: [&str; 19] = [
     "copy_file_range",
     "pwrite64",
     "fsync",
+    "syncfs",
 ];
 
 /// A sequence, with what has to be there before.
@@ -92,6 +95,48 @@ fn link_up(place: &Place) {
     place.upper.copy_up_links(&aliases, &original(What::File, Data::File(hard.as_fd()))).unwrap();
 }
 
+/// `changed`, copied up without its content.
+fn copy_attributes(place: &Place) {
+    let size = std::fs::metadata(place.path("lower/changed")).unwrap().len();
+    let data = Data::Later { size, path: b"changed" };
+    let changed = Original { permissions: 0o640, ..original(What::File, data) };
+    place.upper.copy_up(&place.upper.root(), b"changed", &changed).unwrap();
+}
+
+/// `changed`, with the lower file's content where it has none.
+fn partial(place: &Place) -> Partial {
+    let file = place.upper.open_file(&place.upper.root(), b"changed", Access::ReadWrite).unwrap();
+    let lower =
+        crate::lower::directories(&[place.path("lower")], crate::lower::Namespace::User, None).unwrap();
+    Partial { file: Arc::new(file), below: lower.lookup(b"changed").unwrap().unwrap() }
+}
+
+fn with_lacking(partial: &Partial, act: impl FnOnce(&Reader<'_>)) {
+    let read = |at: u64, length: u32, give: &mut dyn FnMut(&[u8])| {
+        partial.below.read(at, length, give).map_err(Into::into)
+    };
+    act(&Reader { size: u64::MAX, extents: Some(&partial.lacking().unwrap()), read: &read });
+}
+
+fn fill(place: &Place) {
+    let partial = partial(place);
+    with_lacking(&partial, |lacking| place.upper.fill(partial.file.as_fd(), lacking).unwrap());
+}
+
+fn write_block(place: &Place) {
+    let partial = partial(place);
+    place.upper.fill_by_blocks(partial.file.as_fd(), b"changed").unwrap();
+    partial.write(b"!", 2).unwrap();
+}
+
+fn seal(place: &Place) {
+    let partial = partial(place);
+    with_lacking(&partial, |lacking| place.upper.pour(partial.file.as_fd(), lacking).unwrap());
+    place.upper.sync_all().unwrap();
+    place.upper.filled(partial.file.as_fd()).unwrap();
+    place.upper.seal().unwrap();
+}
+
 fn unlink(place: &Place, name: &str) {
     place.upper.unlink(&place.upper.root(), name.as_bytes(), Below::Something).unwrap();
 }
@@ -105,11 +150,30 @@ fn empty_replaced(place: &Place) {
     place.upper.unlink(&replaced, b"old", Below::Something).unwrap();
 }
 
-const SEQUENCES: [Sequence; 15] = [
+const SEQUENCES: [Sequence; 20] = [
     Sequence {
         name: "copy a file",
         before: |_| {},
         act: |place| copy(place, &place.upper.root(), "changed", "changed"),
+    },
+    Sequence { name: "copy attributes", before: |_| {}, act: copy_attributes },
+    Sequence { name: "fill in", before: copy_attributes, act: fill },
+    Sequence { name: "write a block", before: copy_attributes, act: write_block },
+    Sequence {
+        name: "fill in around a block",
+        before: |place| {
+            copy_attributes(place);
+            write_block(place);
+        },
+        act: fill,
+    },
+    Sequence {
+        name: "seal",
+        before: |place| {
+            copy_attributes(place);
+            write_block(place);
+        },
+        act: seal,
     },
     Sequence { name: "copy a directory", before: |_| {}, act: |place| drop(copy_of(place, "dir")) },
     Sequence { name: "copy links", before: |place| drop(copy_of(place, "dir")), act: link_up },
@@ -243,11 +307,13 @@ fn prepared(sequence: &Sequence) -> tempfile::TempDir {
 
 /// What the kernel shows, if it may mount, and what we do; they are the same.
 fn seen(directory: &Path) -> Vec<String> {
-    // While the journal has a record, the kernel refuses the upper; we finish what was begun.
-    let refused = directory.join("work/work/incompat").exists();
+    // While the journal has a record, the kernel refuses the upper; we finish what was begun. And while files are filled
+    // in part.
+    let refused = || directory.join("work/work/incompat").exists();
     let namespace = if is_root() { Namespace::Trusted } else { Namespace::User };
-    let by_kernel = || Merged::mount(directory, namespace).map(|merged| merged.tree());
-    let first = if refused { None } else { by_kernel() };
+    let by_kernel =
+        || if refused() { None } else { Merged::mount(directory, namespace).map(|merged| merged.tree()) };
+    let first = by_kernel();
     let place = Place::at(directory, &Options::default());
     let mut ours = Vec::new();
     merge(&place, Some(&place.upper.root()), Some(place.path("lower")), "", &mut ours);
@@ -280,6 +346,11 @@ fn merge(place: &Place, upper: Option<&Dir>, lower: Option<PathBuf>, path: &str,
                 let inner = place.upper.open_dir(upper, name.as_bytes()).unwrap();
                 let below = below.filter(|below| !object.opaque && below.is_dir());
                 merge(place, Some(&inner), below, &path, lines);
+            }
+            (Entry::Object(object), Some(_)) if object.unfilled.is_some() => {
+                let mut bytes = vec![0; 100];
+                let read = partial(place).read(&mut bytes, 0).unwrap();
+                lines.push(format!("{path} file {:?}", String::from_utf8_lossy(&bytes[..read])));
             }
             (Entry::Object(_), Some(upper)) => {
                 let file = place.upper.open_file(upper, name.as_bytes(), Access::Read).unwrap();

@@ -21,6 +21,9 @@ impl Merged {
         let at = |name: &str| directory.join(name).display().to_string();
         let form = match namespace {
             Namespace::User => "userxattr",
+            Namespace::Trusted if directory.join("work/plyfs/plyfs-unfilled").exists() => {
+                "index=off,redirect_dir=on,metacopy=on"
+            }
             Namespace::Trusted => "index=off,redirect_dir=off,metacopy=off",
         };
         let (lower, upper, work) = (at("lower"), at("upper"), at("work"));

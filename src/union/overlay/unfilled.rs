@@ -1,0 +1,188 @@
+//! Files that are in the upper without all of their content: it is read from the lower file, and filled in when it is to
+//! change. A large file that is written to gets only the blocks that are written.
+
+use std::os::fd::AsFd;
+
+use super::super::partial::Partial;
+use super::copy_up::Wanted;
+use super::nodes::{Nodes, Place};
+use super::upper::{Object, Reader, Shown, Unfilled};
+use super::{Errno, NodeId, Overlay, Result, fault, upper};
+use crate::layer::Kind;
+use crate::lower::Below;
+
+/// What [`Overlay::seal`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sealed {
+    pub files: u64,
+    pub bytes: u64,
+}
+
+impl Overlay {
+    /// Where the content of an object of the upper is that is called `name` in `parent`.
+    pub(super) fn content(
+        &self,
+        nodes: &Nodes,
+        parent: NodeId,
+        name: &[u8],
+        object: &Object,
+        lower: Option<Below>,
+    ) -> Result<Option<Below>> {
+        let found = match &object.unfilled {
+            None => return Ok(None),
+            // A user's attribute can be of anyone's making, unless the upper is known to have them.
+            _ if !self.follows() => None,
+            Some(Unfilled::Path(path)) => self.in_lower(path)?,
+            Some(Unfilled::Name(own)) if own == name => lower,
+            Some(Unfilled::Name(other)) => {
+                let below = nodes.directory(parent)?.below();
+                below.map(|below| below.lookup(other)).transpose().map_err(told())?.flatten()
+            }
+            Some(Unfilled::Unknown) => None,
+        };
+        match found {
+            Some(below) if below.stat().map_err(told())?.kind == Kind::File => Ok(Some(below)),
+            _ => Err(Errno::PERM.into()),
+        }
+    }
+
+    fn follows(&self) -> bool {
+        let trusted = || self.upper().is_ok_and(|upper| upper.namespace() == upper::Namespace::Trusted);
+        self.options.metacopy || trusted()
+    }
+
+    fn in_lower(&self, path: &[u8]) -> Result<Option<Below>> {
+        let mut at = self.lower.clone();
+        for name in path.split(|&byte| byte == b'/') {
+            match at.lookup(name).map_err(told())? {
+                Some(next) => at = next,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(at))
+    }
+
+    /// Whether a lower file can be copied up without its content, for what is wanted of it.
+    pub(super) fn may_wait(&self, below: &Below, size: u64, wanted: Wanted) -> Result<bool> {
+        let is_enough = match wanted {
+            Wanted::Attributes => true,
+            Wanted::Blocks => size >= self.options.blocks_from && self.upper()?.tells_holes(),
+            Wanted::All | Wanted::Nothing => false,
+        };
+        Ok(is_enough && self.options.metacopy && self.upper()?.can_wait(below.path()))
+    }
+
+    /// Has as much of the content of a file of the upper as is wanted.
+    pub(super) fn have_content(&self, id: NodeId, wanted: Wanted) -> Result<()> {
+        let Some(below) = self.nodes.read().get(id)?.content().cloned() else { return Ok(()) };
+        match wanted {
+            Wanted::Attributes | Wanted::Nothing => Ok(()),
+            Wanted::Blocks if self.may_wait(&below, below.stat().map_err(told())?.size, wanted)? => {
+                self.fill_by_blocks(id, &below)
+            }
+            Wanted::Blocks | Wanted::All => self.fill(id),
+        }
+    }
+
+    fn fill_by_blocks(&self, id: NodeId, below: &Below) -> Result<()> {
+        if self.nodes.read().get(id)?.by_blocks {
+            return Ok(());
+        }
+        self.upper()?.fill_by_blocks(self.writable(id)?.as_fd(), below.path())?;
+        self.nodes.write().get_mut(id)?.by_blocks = true;
+        Ok(())
+    }
+
+    fn fill(&self, id: NodeId) -> Result<()> {
+        let copying = self.nodes.read().get(id)?.copying.clone();
+        let _alone = copying.lock();
+        let Some(partial) = self.partial(id)? else { return Ok(()) };
+        with_lacking(&partial, |lacking| Ok(self.upper()?.fill(partial.file.as_fd(), lacking)?))?;
+        self.is_filled(id)
+    }
+
+    /// A file of the upper that lacks content, open for writing.
+    fn partial(&self, id: NodeId) -> Result<Option<Partial>> {
+        let Some(below) = self.nodes.read().get(id)?.content().cloned() else { return Ok(None) };
+        Ok(Some(Partial { file: self.writable(id)?, below }))
+    }
+
+    fn is_filled(&self, id: NodeId) -> Result<()> {
+        let mut nodes = self.nodes.write();
+        if let Place::Upper { below, .. } | Place::Orphan { below, .. } = &mut nodes.get_mut(id)?.place {
+            *below = None;
+        }
+        Ok(())
+    }
+
+    /// It was truncated to nothing, and lacks nothing any more.
+    pub(super) fn emptied(&self, id: NodeId) -> Result<()> {
+        let copying = self.nodes.read().get(id)?.copying.clone();
+        let _alone = copying.lock();
+        let Some(partial) = self.partial(id)? else { return Ok(()) };
+        self.upper()?.filled(partial.file.as_fd())?;
+        self.is_filled(id)
+    }
+
+    /// Writes to a file that lacks content; `false` for one that does not.
+    pub(super) fn write_partial(&self, id: NodeId, offset: u64, data: &[u8]) -> Result<bool> {
+        if self.nodes.read().get(id)?.content().is_none() {
+            return Ok(false);
+        }
+        let copying = self.nodes.read().get(id)?.copying.clone();
+        let _alone = copying.lock();
+        let Some(partial) = self.partial(id)? else { return Ok(false) };
+        partial.write(data, offset)?;
+        Ok(true)
+    }
+
+    /// Gives every file of the upper all of its content, so that the kernel can mount it. Cut short, it can be done
+    /// again. Nothing else may use the union meanwhile.
+    pub fn seal(&self) -> Result<Sealed> {
+        let upper = self.upper()?;
+        if upper.is_sealed()? {
+            return Ok(Sealed::default());
+        }
+        let mut sealed = Sealed::default();
+        self.each_unfilled(&mut |partial| {
+            sealed.files += 1;
+            with_lacking(partial, |lacking| {
+                sealed.bytes += lacking.extents.into_iter().flatten().map(|run| run.1).sum::<u64>();
+                Ok(upper.pour(partial.file.as_fd(), lacking)?)
+            })
+        })?;
+        // What is said to be there has to outlive a power cut.
+        upper.sync_all()?;
+        self.each_unfilled(&mut |partial| Ok(upper.filled(partial.file.as_fd())?))?;
+        upper.seal()?;
+        Ok(sealed)
+    }
+
+    fn each_unfilled(&self, act: &mut dyn FnMut(&Partial) -> Result<()>) -> Result<()> {
+        let mut waiting = vec![self.hold(NodeId::ROOT, b".")?];
+        while let Some(directory) = waiting.pop() {
+            let listed = self.upper()?.list(&self.directory(&self.nodes.read(), directory.id)?)?;
+            for entry in listed.into_iter().filter(|entry| matches!(entry.shown, Shown::Object { .. })) {
+                let held = self.hold(directory.id, &entry.name)?;
+                if self.nodes.read().get(held.id)?.kind == Kind::Directory {
+                    waiting.push(held);
+                } else if let Some(partial) = self.partial(held.id)? {
+                    act(&partial)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn told() -> impl FnOnce(crate::lower::Error) -> super::Error {
+    fault("looking for a file's content")
+}
+
+fn with_lacking<R>(partial: &Partial, act: impl FnOnce(&Reader<'_>) -> Result<R>) -> Result<R> {
+    let read = |offset: u64, length: u32, take: &mut dyn FnMut(&[u8])| {
+        partial.below.read(offset, length, take).map_err(Into::into)
+    };
+    let size = partial.below.stat().map_err(told())?.size;
+    act(&Reader { size, extents: Some(&partial.lacking()?), read: &read })
+}
