@@ -23,6 +23,10 @@ const UPPER: &str = "upper";
 const WORK: &str = "work";
 const BASE: &str = "image";
 const LONGEST_NAME: usize = 128;
+/// Names that no upper has: of the lock, of what is being made, of what is being removed.
+const LOCK: &str = ".lock";
+const STAGED: &str = ".new-";
+const GONE: &str = ".gone-";
 
 #[derive(Clone, Debug)]
 pub struct Uppers {
@@ -166,27 +170,51 @@ impl Uppers {
 
     fn make(&self, name: &str, base: &Base) -> Result<Kept, Error> {
         let directory = self.directory.join(checked(name)?);
-        let staged = self.staged("new")?;
+        let _making = self.lock()?;
+        self.clear_left();
+        let staged = self.directory.join(format!("{STAGED}{name}"));
         let base = fill(&staged, base).map_err(doing(format!("making upper {name}")))?;
         fs::rename(&staged, &directory).map_err(doing(format!("making upper {name}")))?;
         Ok(Kept { name: name.to_owned(), base, directory })
     }
 
-    /// A hidden directory of this process's own.
-    fn staged(&self, what: &str) -> Result<PathBuf, Error> {
+    /// While it is held, nobody else makes one, or gives one that is removed its hidden name.
+    fn lock(&self) -> Result<fs::File, Error> {
         file::create_private(&self.directory)
             .map_err(doing(format!("making {}", self.directory.display())))?;
-        let staged = self.directory.join(format!(".{what}-{}", std::process::id()));
-        remove_tree(&staged).map_err(doing(format!("removing {}", staged.display())))?;
-        Ok(staged)
+        let lock = file::open_lock(&self.directory.join(LOCK)).map_err(doing("opening the uppers' lock"))?;
+        file::lock(&lock, Sharing::Exclusive).map_err(doing("locking the uppers"))?;
+        Ok(lock)
+    }
+
+    /// Removes what killed processes left half made or half removed. What another user's ids own is left.
+    fn clear_left(&self) {
+        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let hidden = |path: &PathBuf| {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            name.starts_with(STAGED) || name.starts_with(GONE)
+        };
+        for path in entries.map(|entry| entry.path()).filter(hidden) {
+            if let Err(error) = remove_tree(&path) {
+                log::debug!("removing {}: {error}", path.display());
+            }
+        }
+    }
+
+    /// Gives it a hidden name that no other has.
+    fn hide(&self, kept: &Kept) -> Result<PathBuf, Error> {
+        let _removing = self.lock()?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        let gone = self.directory.join(format!("{GONE}{now:x}-{}", kept.name));
+        fs::rename(&kept.directory, &gone).map_err(doing(format!("removing upper {}", kept.name)))?;
+        Ok(gone)
     }
 
     /// Takes it away with all that was changed. To be called while there is one thread.
     pub fn remove(&self, name: &str) -> Result<(), Error> {
         let kept = self.get(name)?;
         kept.refuse_in_use()?;
-        let gone = self.staged("gone")?;
-        fs::rename(&kept.directory, &gone).map_err(doing(format!("removing upper {name}")))?;
+        let gone = self.hide(&kept)?;
         let removed = match remove_tree(&gone) {
             // Files made in a namespace belong to ids that the user is granted there alone.
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !geteuid().is_root() => {
@@ -329,8 +357,23 @@ mod tests {
         uppers.discard("web").unwrap();
         assert_eq!(fs::read_dir(kept.paths().upper).unwrap().count(), 0);
         uppers.remove("web").unwrap();
-        assert_eq!(fs::read_dir(store.path().join("plyfs/uppers")).unwrap().count(), 0);
+        let left = fs::read_dir(store.path().join("plyfs/uppers")).unwrap();
+        assert_eq!(left.map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>(), [LOCK]);
         assert!(matches!(uppers.remove("web"), Err(Error::NoUpper(_))));
+    }
+
+    #[test]
+    fn what_a_killed_process_left_goes_when_the_next_is_made() {
+        let store = tempfile::tempdir().unwrap();
+        let uppers = Uppers::of_store(store.path());
+        for left in [".new-web", ".gone-0-web", ".gone-a-db"] {
+            fs::create_dir_all(store.path().join("plyfs/uppers").join(left).join("upper/deep")).unwrap();
+        }
+        uppers.open("web", &base("alpine")).unwrap();
+        let left = fs::read_dir(store.path().join("plyfs/uppers")).unwrap();
+        let mut left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [LOCK, "web"]);
     }
 
     #[test]
