@@ -17,10 +17,21 @@ pub fn root(path: &Path) -> io::Result<OwnedFd> {
     Ok(fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
+// Not blocking: a FIFO with no writer must not hold us up.
+const FOR_READING: OFlags =
+    OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
+
 /// Opens a regular file for reading; `None` where nothing has that name. A path that leads out of `root` is refused.
 pub fn open_file(root: BorrowedFd<'_>, path: &Path) -> io::Result<Option<File>> {
-    // Not blocking: a FIFO with no writer must not hold us up.
-    let opened = open(root, path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC);
+    regular(open(root, path, FOR_READING))
+}
+
+/// The same as [`open_rooted`] leads.
+pub fn open_file_rooted(root: BorrowedFd<'_>, path: &Path) -> io::Result<Option<File>> {
+    regular(open_rooted(root, path, FOR_READING))
+}
+
+fn regular(opened: Result<OwnedFd, Errno>) -> io::Result<Option<File>> {
     let file = match opened {
         Ok(file) => File::from(file),
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(None),
@@ -35,8 +46,19 @@ pub fn open_file(root: BorrowedFd<'_>, path: &Path) -> io::Result<Option<File>> 
 
 /// Opens whatever `path` is, following no link out of `root`.
 pub fn open(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    resolve(root, path, flags, ResolveFlags::BENEATH)
+}
+
+/// Opens whatever `path` is for a process whose `/` is `root`: absolute links start there, and `..` stays in it.
+pub fn open_rooted(root: BorrowedFd<'_>, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let path = path.strip_prefix("/").unwrap_or(path);
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    resolve(root, path, flags, ResolveFlags::IN_ROOT)
+}
+
+fn resolve(root: BorrowedFd<'_>, path: &Path, flags: OFlags, scope: ResolveFlags) -> Result<OwnedFd, Errno> {
     for _ in 0..ATTEMPTS {
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        let resolve = scope | ResolveFlags::NO_MAGICLINKS;
         match fs::openat2(root, path, flags, Mode::empty(), resolve) {
             Err(Errno::AGAIN) => {}
             Err(Errno::NOSYS | Errno::PERM) => return open_without_links(root, path, flags),
@@ -100,6 +122,20 @@ mod tests {
         }
         for name in ["out", "../secret", "out-and-in", "absolute", "/etc/passwd"] {
             assert_eq!(outcome(&tree, name, open), Err(Errno::XDEV), "{name}");
+        }
+    }
+
+    #[test]
+    fn with_a_root_of_its_own_a_link_leads_where_a_process_there_is_led() {
+        let tree = tree();
+        let root_directory = tree.path().join("root");
+        symlink("/a/file", root_directory.join("rooted")).unwrap();
+        symlink("../../a/file", root_directory.join("above")).unwrap();
+        for name in ["/a/file", "rooted", "above", "/../../a/file"] {
+            assert_eq!(outcome(&tree, name, open_rooted), Ok("inside".to_owned()), "{name}");
+        }
+        for name in ["out", "absolute", "/etc/passwd"] {
+            assert_eq!(outcome(&tree, name, open_rooted), Err(Errno::NOENT), "{name}");
         }
     }
 

@@ -10,5 +10,7 @@ pub mod map;
 pub mod mount;
 pub mod namespace;
 pub mod process;
+pub mod socket;
+pub mod terminal;
 pub mod xattr;
 pub mod zlib;

@@ -3,8 +3,7 @@
 
 use std::ffi::{CString, OsStr, OsString};
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
@@ -13,10 +12,9 @@ use std::process::{Command, Stdio};
 
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType, recvmsg,
-    socketpair,
-};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use super::socket;
 
 pub const DEVICE: &str = "/dev/fuse";
 const SUBTYPE: &str = "plyfs";
@@ -198,7 +196,7 @@ fn mount_through_program(request: &Request<'_>) -> Result<OwnedFd, Error> {
     run(command).map_err(|refusal| refusal.about(request.target))?;
     // The socket must have no other writer, or a program that sent nothing would be waited for without end.
     drop(theirs);
-    receive_descriptor(&ours)
+    socket::receive_descriptor(&ours)
         .map_err(|source| Error::System { doing: "receiving the device from fusermount3", source })
 }
 
@@ -264,20 +262,6 @@ fn run(mut command: Command) -> Result<(), Refusal> {
     let said = String::from_utf8_lossy(&output.stderr);
     let said = said.trim().trim_start_matches("fusermount3:").trim();
     Err(Refusal::Said(if said.is_empty() { output.status.to_string() } else { said.to_owned() }))
-}
-
-fn receive_descriptor(socket: &OwnedFd) -> io::Result<OwnedFd> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0u8; 1];
-    recvmsg(socket, &mut [IoSliceMut::new(&mut byte)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
-    control
-        .drain()
-        .find_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
-            _ => None,
-        })
-        .ok_or_else(|| io::Error::other("no descriptor came"))
 }
 
 /// When a mount that is still in use goes.

@@ -1,8 +1,11 @@
-//! User namespaces: whether a plain user may make one here, tried and not guessed.
+//! Namespaces: whether a plain user may make one here, tried and not guessed; making them, and entering another's.
 #![allow(unsafe_code)]
 
+use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 
+use rustix::mount::MountPropagationFlags;
 use rustix::process::{Pid, WaitOptions};
 
 /// Makes a user and a mount namespace in a short-lived child; the error is the kernel's.
@@ -39,6 +42,66 @@ fn child_answer(pid: i32) -> io::Result<()> {
 pub fn enter_user_namespace() -> io::Result<()> {
     // SAFETY: unshare takes flags alone; of these none has this process share less memory.
     match unsafe { libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Moves this process into a mount namespace of its own, in which nothing reaches the one it came from; what it forks
+/// next is the first process of a process namespace, if it is to have one.
+pub fn enter_private_namespaces(processes: Processes) -> io::Result<()> {
+    let flags = match processes {
+        Processes::Own => libc::CLONE_NEWNS | libc::CLONE_NEWPID,
+        Processes::Shared => libc::CLONE_NEWNS,
+    };
+    // SAFETY: as above.
+    match unsafe { libc::unshare(flags) } {
+        0 => {}
+        _ => return Err(io::Error::last_os_error()),
+    }
+    let downstream = MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC;
+    Ok(rustix::mount::mount_change("/", downstream)?)
+}
+
+/// Whose processes are seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processes {
+    Own,
+    Shared,
+}
+
+/// Moves this process, its only thread, into the user namespace of another; what it forks next is a process of the
+/// other's process namespace, and may move into its mount namespace. One at a time: where the other's mounts are, /proc
+/// does not show this process.
+pub fn join(process: u32) -> io::Result<Mounts> {
+    let open = |kind: &str| File::open(format!("/proc/{process}/ns/{kind}"));
+    let mounts = Mounts(open("mnt")?);
+    let processes = open("pid")?;
+    let same = |kind: &str| -> io::Result<bool> {
+        let link = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/{kind}"));
+        Ok(link("self")? == link(&process.to_string())?)
+    };
+    // Nobody may enter the user namespace that they are in already.
+    if !same("user")? {
+        set(&open("user")?, libc::CLONE_NEWUSER)?;
+    }
+    set(&processes, libc::CLONE_NEWPID)?;
+    Ok(mounts)
+}
+
+/// The mount namespace of another process.
+#[derive(Debug)]
+pub struct Mounts(File);
+
+impl Mounts {
+    pub fn enter(&self) -> io::Result<()> {
+        set(&self.0, libc::CLONE_NEWNS)
+    }
+}
+
+fn set(namespace: &File, kind: libc::c_int) -> io::Result<()> {
+    // SAFETY: the descriptor is open, and setns changes no memory of this process.
+    match unsafe { libc::setns(namespace.as_raw_fd(), kind) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

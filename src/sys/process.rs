@@ -3,9 +3,9 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, getrlimit, setrlimit};
+use rustix::process::{Pid, Resource, Rlimit, Signal, WaitOptions, WaitStatus, getrlimit, setrlimit};
 
 /// Which of the two processes goes on after a fork.
 #[derive(Debug)]
@@ -33,24 +33,36 @@ pub fn fork() -> io::Result<Fork> {
 pub fn wait_for(child: Pid) -> io::Result<u8> {
     loop {
         match rustix::process::waitpid(Some(child), WaitOptions::empty()) {
-            Ok(Some((_, status))) => {
-                let code =
-                    status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
-                return Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1));
-            }
+            Ok(Some((_, status))) => return Ok(code_of(status)),
             Ok(None) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),
         }
     }
 }
 
+fn code_of(status: WaitStatus) -> u8 {
+    let code = status.exit_status().or_else(|| status.terminating_signal().map(|signal| 128 + signal));
+    code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+}
+
 /// The signals that ask a daemon to end.
-const ENDING: [Signal; 3] = [Signal::TERM, Signal::INT, Signal::HUP];
+const ENDING: &[Signal] = &[Signal::TERM, Signal::INT, Signal::HUP];
 
 /// Holds the ending signals back, in this thread and every thread it starts, until [`wait_for_ending_signal`] takes
 /// them.
 pub fn hold_ending_signals() -> io::Result<()> {
-    let set = ending_set();
+    hold_signals(ENDING)
+}
+
+/// Sleeps until one of the held signals comes.
+pub fn wait_for_ending_signal() -> io::Result<()> {
+    wait_for_signal(ENDING).map(drop)
+}
+
+/// Holds signals back, in this thread and every thread it starts, until [`wait_for_signal`] takes them. Programs that
+/// are started do not inherit this.
+pub fn hold_signals(signals: &[Signal]) -> io::Result<()> {
+    let set = set_of(signals);
     // SAFETY: `set` is initialized, and the old mask is not asked for.
     match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) } {
         0 => Ok(()),
@@ -58,27 +70,89 @@ pub fn hold_ending_signals() -> io::Result<()> {
     }
 }
 
-/// Sleeps until one of the held signals comes.
-pub fn wait_for_ending_signal() -> io::Result<()> {
-    let set = ending_set();
+/// Sleeps until one of the held signals comes: its number.
+pub fn wait_for_signal(signals: &[Signal]) -> io::Result<i32> {
+    let set = set_of(signals);
     let mut taken = 0;
     // SAFETY: both point to live, initialized values of the right types.
     match unsafe { libc::sigwait(&raw const set, &raw mut taken) } {
-        0 => Ok(()),
+        0 => Ok(taken),
         code => Err(io::Error::from_raw_os_error(code)),
     }
 }
 
-fn ending_set() -> libc::sigset_t {
+fn set_of(signals: &[Signal]) -> libc::sigset_t {
     let mut set = std::mem::MaybeUninit::uninit();
     // SAFETY: sigemptyset initializes the set; sigaddset gets an initialized set and valid signal numbers.
     unsafe {
         libc::sigemptyset(set.as_mut_ptr());
-        for signal in ENDING {
+        for signal in signals {
             libc::sigaddset(set.as_mut_ptr(), signal.as_raw());
         }
         set.assume_init()
     }
+}
+
+/// Sends a signal by its number, also one of the real-time ones, to the process that `process` was opened for.
+pub fn send_signal(process: impl AsFd, number: i32) -> io::Result<()> {
+    let process = process.as_fd().as_raw_fd();
+    let nothing = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: the kernel reads three numbers, and no memory through the null pointer.
+    match unsafe { libc::syscall(libc::SYS_pidfd_send_signal, process, number, nothing, 0) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// From now on the processes that this one's children leave behind are its own children.
+pub fn take_in_orphans() -> io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+/// Kills this process's children but one, and what they leave behind, until there is nothing more.
+pub fn end_children_but(kept: Pid) -> io::Result<()> {
+    loop {
+        let children = children()?;
+        let mut others = children.into_iter().filter(|child| *child != kept).peekable();
+        if others.peek().is_none() {
+            return Ok(());
+        }
+        for child in others {
+            // One that has ended is still there to be waited for.
+            let _ = rustix::process::kill_process(child, Signal::KILL);
+            wait_for(child)?;
+        }
+    }
+}
+
+fn children() -> io::Result<Vec<Pid>> {
+    let mut children = Vec::new();
+    for task in std::fs::read_dir("/proc/self/task")? {
+        let text = std::fs::read_to_string(task?.path().join("children"))?;
+        children.extend(text.split_ascii_whitespace().filter_map(|word| Pid::from_raw(word.parse().ok()?)));
+    }
+    Ok(children)
+}
+
+/// Waits for the end of any child, also of one that was inherited: which, and its code as [`wait_for`] has it.
+pub fn wait_for_any() -> io::Result<(Pid, u8)> {
+    loop {
+        match rustix::process::wait(WaitOptions::empty()) {
+            Ok(Some((child, status))) => return Ok((child, code_of(status))),
+            Ok(None) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// When a process was started, in the clock ticks of /proc: with its number, this tells it from all others.
+pub fn started_at(process: u32) -> io::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    // The name before the last parenthesis may hold anything.
+    let field = text.rsplit(')').next().and_then(|rest| rest.split_ascii_whitespace().nth(19));
+    field
+        .and_then(|word| word.parse().ok())
+        .ok_or_else(|| io::Error::other("/proc/PID/stat has no start time"))
 }
 
 /// Asks the process that holds a lock on the file `inode` to end, if it is `pid` as this process counts them: another
