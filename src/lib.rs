@@ -10,10 +10,12 @@
 //! - 4 [`union`] overlay semantics
 //! - 5 [`fuse`] the protocol, and the only home of `fuser`
 //! - 6 [`mount`] a running mount
-//! - 8 [`cli`] commands, and the only home of printing
+//! - 9 [`container`] what is made from mounts
+//! - 10 [`cli`] commands, and the only home of printing
 
 pub mod archive;
 pub mod cli;
+pub mod container;
 pub mod fuse;
 pub mod image;
 pub mod layer;

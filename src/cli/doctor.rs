@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::error::Told;
 use super::output::Output;
+use crate::container;
 use crate::mount::doctor::{Finding, State, findings};
 
 /// Say what keeps mounting from working here, and what would be used instead
@@ -20,7 +21,10 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let findings = findings();
+    let mut findings = findings();
+    let verdict = findings.pop();
+    findings.extend(container::doctor::findings());
+    findings.extend(verdict);
     let mut out = Output::new();
     for finding in &findings {
         if arguments.format == "json" {

@@ -10,7 +10,7 @@ use clap::Parser;
 use super::error::{self, Told, Usage};
 use super::logger;
 use super::umount::told;
-use crate::mount::daemon::{self, Detached, Launch};
+use crate::mount::daemon::{self, Detached, Launch, Outcome};
 use crate::mount::{self, Options, Overlay, Request, open};
 
 /// Unites directories: `lowerdir=A:B` is shown, and what is changed goes to `upperdir`
@@ -60,9 +60,9 @@ fn run(arguments: &Arguments) -> anyhow::Result<()> {
         return serve(asked, arguments, Launch::Foreground);
     }
     match daemon::detach()? {
-        Detached::Parent(0) => Ok(()),
+        Detached::Parent(Outcome::Live(_) | Outcome::Ended(0)) => Ok(()),
         // The child has said why.
-        Detached::Parent(status) => Err(Told(status).into()),
+        Detached::Parent(Outcome::Ended(status)) => Err(Told(status).into()),
         Detached::Child(launch) => serve(asked, arguments, launch),
     }
 }
@@ -79,6 +79,7 @@ fn serve(asked: Overlay, arguments: &Arguments, launch: Launch) -> anyhow::Resul
     options.debug |= arguments.debug;
     let request = Request {
         store: None,
+        log: None,
         image: "plyfs".to_owned(),
         digests: Vec::new(),
         target: arguments.target.last().cloned(),

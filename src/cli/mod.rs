@@ -2,6 +2,7 @@
 //! there are, what they share, and how the program ends.
 
 mod attributes;
+mod bundle;
 mod cat;
 mod change;
 mod completion;
@@ -11,6 +12,7 @@ mod diff;
 mod doctor;
 mod drop_in;
 mod error;
+mod exec;
 mod facts;
 mod filter;
 mod history;
@@ -20,6 +22,7 @@ mod inside;
 mod inspect;
 mod load;
 mod logger;
+mod logs;
 mod ls;
 mod man;
 mod mount;
@@ -30,8 +33,11 @@ mod place;
 mod platform;
 mod progress;
 mod prune;
+mod ps;
 mod rmi;
+mod run;
 mod stats;
+mod stop;
 mod system;
 mod tag;
 mod template;
@@ -43,6 +49,7 @@ mod unshare;
 mod uppers;
 mod users;
 mod walk;
+mod wanted;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -89,6 +96,16 @@ enum Command {
     Uppers(uppers::Arguments),
     Diff(diff::Arguments),
     Discard(uppers::Discard),
+    Run(run::Arguments),
+    Start(run::Start),
+    Exec(exec::Arguments),
+    Ps(ps::Arguments),
+    Logs(logs::Arguments),
+    Stop(stop::Stop),
+    Kill(stop::Kill),
+    Wait(stop::Wait),
+    Rm(stop::Rm),
+    Bundle(bundle::Arguments),
     Unshare(unshare::Arguments),
     Ls(ls::Arguments),
     Cat(cat::Arguments),
@@ -161,6 +178,16 @@ fn act(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Uppers(arguments) => uppers::run(context, &arguments),
         Command::Diff(arguments) => diff::run(context, &arguments),
         Command::Discard(arguments) => uppers::discard(context, &arguments),
+        Command::Run(arguments) => run::run(context, &arguments),
+        Command::Start(arguments) => run::start(context, &arguments),
+        Command::Exec(arguments) => exec::run(context, &arguments),
+        Command::Ps(arguments) => ps::run(context, &arguments),
+        Command::Logs(arguments) => logs::run(context, &arguments),
+        Command::Stop(arguments) => stop::stop(context, &arguments),
+        Command::Kill(arguments) => stop::kill(context, &arguments),
+        Command::Wait(arguments) => stop::wait(context, &arguments),
+        Command::Rm(arguments) => stop::rm(context, &arguments),
+        Command::Bundle(arguments) => bundle::run(context, &arguments),
         Command::Unshare(arguments) => unshare::run(context, &arguments),
         Command::Ls(arguments) => ls::run(context, &arguments),
         Command::Cat(arguments) => cat::run(context, &arguments),

@@ -14,7 +14,7 @@ use super::platform::Choice;
 use super::umount::told;
 use super::units;
 use crate::lower::Lower;
-use crate::mount::daemon::{self, Detached, Launch};
+use crate::mount::daemon::{self, Detached, Launch, Outcome};
 use crate::mount::{
     self, Base, InvalidOption, Mount, Options, Request, Root, State, Tree, UpperPaths, Uppers,
 };
@@ -98,9 +98,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     }
     // First of all that starts a thread or opens a file.
     match daemon::detach()? {
-        Detached::Parent(0) => Ok(()),
+        Detached::Parent(Outcome::Live(_) | Outcome::Ended(0)) => Ok(()),
         // The child has said why.
-        Detached::Parent(status) => Err(Told(status).into()),
+        Detached::Parent(Outcome::Ended(status)) => Err(Told(status).into()),
         Detached::Child(launch) => serve(context, image, arguments, options, launch),
     }
 }
@@ -117,6 +117,7 @@ fn serve(
     let (tree, upper) = tree(context, &opened, lower, &arguments.upper(), &options)?;
     let request = Request {
         store: Some(context.root().to_owned()),
+        log: None,
         image: opened.shown(),
         digests: digests(&opened),
         target: arguments.directory.clone(),
@@ -142,15 +143,24 @@ fn tree(
         Upper::None => Ok((mount::open::image(lower, options), None)),
         Upper::Own(paths) => Ok((mount::open::image_with_upper(lower, paths, options).map_err(told)?, None)),
         Upper::Kept { name } => {
-            let base = base(opened, &lower, options)?;
-            let name = name.clone().unwrap_or_else(|| Uppers::name_for(&base.image));
-            let kept = Uppers::of_store(context.root()).open(&name, &base).map_err(told)?;
-            kept.refuse_in_use().map_err(told)?;
-            let options = kept.options(options);
-            let tree = mount::open::image_with_upper(lower, &kept.paths(), &options).map_err(told)?;
-            Ok((tree, Some(name)))
+            let name = name.clone().unwrap_or_else(|| Uppers::name_for(&opened.shown()));
+            Ok((kept(context, opened, lower, &name, options)?, Some(name)))
         }
     }
+}
+
+/// The image under the store's upper of this name, which is made where there is none.
+pub fn kept(
+    context: &Context,
+    opened: &Opened,
+    lower: Arc<Lower>,
+    name: &str,
+    options: &Options,
+) -> anyhow::Result<Tree> {
+    let base = base(opened, &lower, options)?;
+    let kept = Uppers::of_store(context.root()).open(name, &base).map_err(told)?;
+    kept.refuse_in_use().map_err(told)?;
+    mount::open::image_with_upper(lower, &kept.paths(), &kept.options(options)).map_err(told)
 }
 
 fn base(opened: &Opened, lower: &Lower, options: &Options) -> anyhow::Result<Base> {
@@ -167,7 +177,7 @@ fn base(opened: &Opened, lower: &Lower, options: &Options) -> anyhow::Result<Bas
 }
 
 /// What of the store the mount uses.
-fn digests(opened: &Opened) -> Vec<crate::oci::Digest> {
+pub fn digests(opened: &Opened) -> Vec<crate::oci::Digest> {
     let manifest = opened.image.manifest.value();
     let layers = manifest.layers.iter().map(|layer| layer.digest);
     [opened.image.descriptor.digest, manifest.config.digest].into_iter().chain(layers).collect()

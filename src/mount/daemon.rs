@@ -4,15 +4,25 @@
 use std::fs::File;
 use std::io::{self, Read, Write};
 
+use rustix::process::Pid;
+
 use crate::sys::process::{self, Fork, Inherited};
 
 /// Which process this is after [`detach`].
 #[derive(Debug)]
 pub enum Detached {
-    /// The one that was started: end with this code.
-    Parent(u8),
+    /// The one that was started.
+    Parent(Outcome),
     /// The one that does the work.
     Child(Launch),
+}
+
+/// What became of the child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Live(Pid),
+    /// With this code; it has said why.
+    Ended(u8),
 }
 
 /// How the process that serves was started.
@@ -32,24 +42,18 @@ pub fn detach() -> io::Result<Detached> {
             drop(writer);
             // One byte when the mount is live; the end of the pipe when the child has ended without one.
             match File::from(reader).read(&mut [0])? {
-                0 => process::wait_for(child).map(Detached::Parent),
-                _ => Ok(Detached::Parent(0)),
+                0 => process::wait_for(child).map(Outcome::Ended).map(Detached::Parent),
+                _ => Ok(Detached::Parent(Outcome::Live(child))),
             }
         }
     }
 }
 
 impl Launch {
-    pub(super) fn is_background(&self) -> bool {
-        matches!(self, Self::Background { .. })
-    }
-
-    /// Lets the parent go, and the terminal.
-    pub(super) fn live(self, log: Option<&File>) -> io::Result<()> {
+    /// Lets the parent go, and the terminal: what is to be said goes to `log` from now on.
+    pub fn live(self, log: impl FnOnce() -> io::Result<File>) -> io::Result<()> {
         let Self::Background { mut live, inherited } = self else { return Ok(()) };
-        if let Some(log) = log {
-            process::leave_terminal(log)?;
-        }
+        process::leave_terminal(&log()?)?;
         inherited.close();
         // A parent that was killed meanwhile has no use for the word; the mount stays.
         let _ = live.write_all(&[1]);

@@ -1,6 +1,7 @@
 //! A user namespace for a plain user, in which the user is root: with the ids that /etc/subuid and /etc/subgid grant
 //! through newuidmap and newgidmap, else with the user's own id alone.
 
+use std::fmt;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -44,7 +45,27 @@ pub fn become_root() -> Result<IdsOf, Error> {
     Ok(ids)
 }
 
-fn granted(user: u32) -> io::Result<IdsOf> {
+impl fmt::Display for IdsOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User => f.write_str("one id, which is root"),
+            Self::Granted { users, .. } => {
+                let count: u64 = users.iter().map(|range| u64::from(range.count)).sum();
+                write!(f, "root and {count} other ids")
+            }
+        }
+    }
+}
+
+/// Whether this process is in a namespace in which there is nobody but root.
+pub fn has_one_id() -> io::Result<bool> {
+    let map = fs::read_to_string("/proc/self/uid_map")?;
+    let mut words = map.split_ascii_whitespace();
+    Ok(words.nth(2) == Some("1") && words.next().is_none())
+}
+
+/// Which ids a user's namespace would have.
+pub fn granted(user: u32) -> io::Result<IdsOf> {
     let name = user_name(user)?;
     let users = ranges(Path::new("/etc/subuid"), user, name.as_deref())?;
     let groups = ranges(Path::new("/etc/subgid"), user, name.as_deref())?;

@@ -22,6 +22,8 @@ use crate::union::{Overlay, Union};
 pub struct Request {
     /// The store's root, where the record goes. None: the mount is nobody's but the caller's, and has no record.
     pub store: Option<PathBuf>,
+    /// Where a daemon that has no record says what it has to say.
+    pub log: Option<PathBuf>,
     /// The image's name, as `mount` and `df` shall show it.
     pub image: String,
     /// What of the store is in use while the mount is: the manifest, the config, the layers.
@@ -49,6 +51,7 @@ pub struct Live {
     standing: Standing,
     held: Option<Held>,
     place: Place,
+    log: Option<PathBuf>,
 }
 
 /// What tells this mount from others at the same path.
@@ -98,7 +101,7 @@ pub fn start(tree: Tree, request: Request) -> Result<Live, Error> {
     if let Some(held) = &mut held {
         held.replace(&record).map_err(doing("writing the mount's record"))?;
     }
-    Ok(Live { session, standing, held, place })
+    Ok(Live { session, standing, held, place, log: request.log })
 }
 
 impl Tree {
@@ -183,24 +186,21 @@ impl Live {
         &self.place.path
     }
 
-    /// Where the daemon says what it has to say; without a record, nobody would look for it.
+    /// Where the daemon says what it has to say; without a record or a file for it, nobody would look for it.
     fn log(&self) -> io::Result<File> {
-        match &self.held {
-            Some(held) => held.open_log(),
-            None => File::options().append(true).open("/dev/null"),
+        match (&self.held, &self.log) {
+            (Some(held), _) => held.open_log(),
+            (None, Some(log)) => File::options().append(true).create(true).open(log),
+            (None, None) => File::options().append(true).open("/dev/null"),
         }
     }
 
     /// Stays until the mount is gone. Started in the background, the process leaves its parent and its terminal first.
     pub fn stay(mut self, launch: Launch) -> Result<(), Error> {
-        let log = match launch.is_background() {
-            true => Some(self.log().map_err(doing("opening the mount's log"))?),
-            false => None,
-        };
         if let Some(mounted) = self.standing.0.clone() {
             end_on_signal(mounted).map_err(doing("starting the thread that waits for signals"))?;
         }
-        launch.live(log.as_ref()).map_err(doing("leaving the terminal"))?;
+        launch.live(|| self.log()).map_err(doing("leaving the terminal"))?;
         let served = self.session.join().unwrap_or_else(|_| Err(io::Error::other("the session panicked")));
         self.standing.0 = None;
         // The record goes last: who waits for it finds the directory gone.

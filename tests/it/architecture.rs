@@ -18,7 +18,8 @@ const FLOORS: &[(&str, u8)] = &[
     ("union", 5),
     ("fuse", 6),
     ("mount", 7),
-    ("cli", 8),
+    ("container", 9),
+    ("cli", 10),
 ];
 
 const LONGEST_FILE: usize = 800;

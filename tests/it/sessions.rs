@@ -2,7 +2,8 @@
 //!
 //! `$ ` starts a command for bash, `> ` goes on with it; what follows is stdout and stderr together. `? 2` says the exit
 //! status where it is not 0. `[..]` stands for anything in a line, `...` for any lines. A block marked
-//! ```` ```console fuse ```` runs only where images can be mounted. Each file has a directory, a store and the fixture
+//! ```` ```console fuse ```` runs only where images can be mounted, one marked `run` only where an OCI runtime is there
+//! too; its commands find the machine's own programs for an image that has none in `$HOST`. Each file has a directory, a store and the fixture
 //! images hello.tar and hello.oci of its own. `PLYFS_BLESS=1` writes what came instead of comparing.
 
 use std::fs;
@@ -15,6 +16,7 @@ use crate::support::fixture::Fixture;
 struct Terminal {
     home: tempfile::TempDir,
     fuse: bool,
+    runtime: bool,
 }
 
 /// A command and what it is to print, as lines of the file.
@@ -37,8 +39,9 @@ impl Terminal {
         let hello = || Fixture::parse(include_str!("../../fixtures/hello.layers")).unwrap();
         fs::write(home.path().join("hello.tar"), hello().docker_archive().unwrap()).unwrap();
         hello().oci_layout(&home.path().join("hello.oci")).unwrap();
-        let mut terminal = Self { home, fuse: false };
+        let mut terminal = Self { home, fuse: false, runtime: false };
         terminal.fuse = terminal.run("plyfs doctor").status == 0;
+        terminal.runtime = terminal.run("command -v crun || command -v runc").status == 0;
         terminal
     }
 
@@ -52,6 +55,7 @@ impl Terminal {
             .envs([("PATH", path.as_str()), ("LC_ALL", "C.UTF-8"), ("TZ", "UTC"), ("COLUMNS", "100")])
             .env("HOME", self.home.path())
             .env("PLYFS_ROOT", self.home.path().join("store"))
+            .env("HOST", "-v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro")
             .stdin(Stdio::null())
             .output()
             .unwrap();
@@ -64,7 +68,7 @@ impl Terminal {
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        self.run("plyfs umount --all --force");
+        self.run("plyfs rm --all --force; plyfs umount --all --force");
     }
 }
 
@@ -101,8 +105,13 @@ fn play(text: &str, terminal: &Terminal) -> (String, Vec<String>) {
         written.push('\n');
         let Some(mark) = line.strip_prefix("```console") else { continue };
         let block: Vec<&str> = std::iter::from_fn(|| lines.next_if(|line| *line != "```")).collect();
-        if mark.trim() == "fuse" && !terminal.fuse {
-            eprintln!("skipped, nothing can be mounted here: {}", block.join("\n"));
+        let possible = match mark.trim() {
+            "fuse" => terminal.fuse,
+            "run" => terminal.fuse && terminal.runtime,
+            _ => true,
+        };
+        if !possible {
+            eprintln!("skipped, that can't be mounted or run here: {}", block.join("\n"));
             block.iter().for_each(|line| written.push_str(&format!("{line}\n")));
             continue;
         }

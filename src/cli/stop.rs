@@ -1,0 +1,169 @@
+//! `plyfs stop`, `kill`, `wait` and `rm`: the ends of containers.
+
+use std::time::Duration;
+
+use super::context::Context;
+use super::error::{Told, Usage, tell};
+use super::output;
+use super::run::explained;
+use crate::container::{Containers, Error, Found, Held, State, signal, signals};
+
+/// Ask containers to end, and kill those that do not
+///
+/// Prints their names.
+#[derive(clap::Args)]
+pub struct Stop {
+    /// How long to wait before killing [default: as the container was made]
+    #[arg(short, long, alias = "timeout", value_name = "SECONDS")]
+    time: Option<u64>,
+    /// In place of the container's stop signal
+    #[arg(short, long, value_name = "SIGNAL")]
+    signal: Option<String>,
+    /// All that run
+    #[arg(short, long)]
+    all: bool,
+    /// By name, or by id
+    #[arg(required_unless_present = "all", conflicts_with = "all", value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// Send a signal to containers
+#[derive(clap::Args)]
+pub struct Kill {
+    /// By name or number
+    #[arg(short, long, value_name = "SIGNAL", default_value = "KILL")]
+    signal: String,
+    /// By name, or by id
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// Wait until containers have ended, and print their exit status
+#[derive(clap::Args)]
+pub struct Wait {
+    /// By name, or by id
+    #[arg(required = true, value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+/// Remove containers, with all they wrote
+///
+/// Prints their names.
+#[derive(clap::Args)]
+pub struct Rm {
+    /// Kill those that run, and do not mind those that are not there
+    #[arg(short, long)]
+    force: bool,
+    /// All there are
+    #[arg(short, long)]
+    all: bool,
+    /// By name, or by id
+    #[arg(required_unless_present_any = ["all", "force"], conflicts_with = "all", value_name = "CONTAINER")]
+    containers: Vec<String>,
+}
+
+pub fn stop(context: &Context, arguments: &Stop) -> anyhow::Result<()> {
+    let signal = arguments.signal.as_deref().map(number).transpose()?;
+    let containers = Containers::of_store(context.root());
+    let named = named(&containers, &arguments.containers, arguments.all, |found| found.running().is_ok())?;
+    each(&named, |wanted| {
+        let found = containers.find(wanted)?;
+        let first = signal.unwrap_or(found.container.stop_signal);
+        let seconds = arguments.time.unwrap_or(found.container.stop_timeout);
+        end(&found, first, Duration::from_secs(seconds))
+    })
+}
+
+pub fn kill(context: &Context, arguments: &Kill) -> anyhow::Result<()> {
+    let number = number(&arguments.signal)?;
+    let containers = Containers::of_store(context.root());
+    each(&arguments.containers, |wanted| signal(&containers.find(wanted)?, number))
+}
+
+pub fn wait(context: &Context, arguments: &Wait) -> anyhow::Result<()> {
+    let containers = Containers::of_store(context.root());
+    // All are found first: one that removes itself may be gone before its turn.
+    let found = arguments.containers.iter().map(|wanted| containers.find(wanted));
+    let found = found.collect::<Result<Vec<_>, _>>().map_err(explained)?;
+    for found in found {
+        output::line(&found.wait().map_err(explained)?.to_string())?;
+    }
+    Ok(())
+}
+
+pub fn rm(context: &Context, arguments: &Rm) -> anyhow::Result<()> {
+    let containers = Containers::of_store(context.root());
+    let named = named(&containers, &arguments.containers, arguments.all, |_| true)?;
+    each(&named, |wanted| {
+        let found = match containers.find(wanted) {
+            Err(Error::NoSuch(_)) if arguments.force => return Ok(()),
+            found => found?,
+        };
+        if arguments.force {
+            end(&found, libc::SIGKILL, PATIENCE)?;
+        }
+        match containers.hold(&found).and_then(Held::remove) {
+            // One that was to go when it ended has gone.
+            Err(Error::NoSuch(_)) => Ok(()),
+            removed => removed,
+        }
+    })
+}
+
+/// For what a process that is killed takes to be gone.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn number(text: &str) -> anyhow::Result<i32> {
+    signals::number(text).ok_or_else(|| Usage(format!("{text} is no signal")).into())
+}
+
+fn named(
+    containers: &Containers,
+    given: &[String],
+    all: bool,
+    which: impl Fn(&Found) -> bool,
+) -> anyhow::Result<Vec<String>> {
+    if !all {
+        return Ok(given.to_vec());
+    }
+    let found = containers.list().map_err(explained)?;
+    Ok(found.into_iter().filter(which).map(|found| found.container.name).collect())
+}
+
+/// One that fails does not keep the others.
+fn each(containers: &[String], act: impl Fn(&str) -> Result<(), Error>) -> anyhow::Result<()> {
+    let mut failed = false;
+    for wanted in containers {
+        match act(wanted) {
+            Ok(()) => output::line(wanted)?,
+            Err(error) => {
+                failed = true;
+                tell(&explained(error));
+            }
+        }
+    }
+    if failed { Err(Told::FAILED.into()) } else { Ok(()) }
+}
+
+/// Asks, waits, and then does not ask any more. One that has ended is as it should be.
+fn end(found: &Found, first: i32, patience: Duration) -> Result<(), Error> {
+    if let State::Exited { .. } = found.state {
+        return Ok(());
+    }
+    match signal(found, first) {
+        // It has ended just now, and is being cleared away.
+        Ok(()) | Err(Error::NotRunning(_)) => {}
+        Err(error) => return Err(error),
+    }
+    if found.wait_for(patience)? {
+        return Ok(());
+    }
+    match signal(found, libc::SIGKILL) {
+        Ok(()) | Err(Error::NotRunning(_)) => {}
+        Err(error) => return Err(error),
+    }
+    match found.wait_for(PATIENCE)? {
+        true => Ok(()),
+        false => Err(Error::StillRunning(found.container.name.clone())),
+    }
+}
