@@ -98,6 +98,9 @@ pub fn start(tree: Tree, request: Request) -> Result<Live, Error> {
     let session = serve(prepared, device)?;
     record.device = device_at(&place.path);
     standing.0 = Some(Mounted { target: place.path.clone(), device: record.device.clone() });
+    if let Some(device) = &record.device {
+        read_ahead(device);
+    }
     if let Some(held) = &mut held {
         held.replace(&record).map_err(doing("writing the mount's record"))?;
     }
@@ -173,6 +176,16 @@ fn serve(prepared: Prepared, device: OwnedFd) -> Result<JoinHandle<io::Result<()
     let session = prepared.begin(device).map_err(doing("agreeing with the kernel on FUSE"))?;
     let thread = thread::Builder::new().name("session".to_owned());
     thread.spawn(move || session.run()).map_err(doing("starting the session's thread"))
+}
+
+/// Each request costs as much as decompressing many kibibytes. More than this gains nothing.
+const READ_AHEAD: u32 = 512;
+
+/// A plain user keeps what the kernel chose.
+fn read_ahead(device: &str) {
+    if let Err(error) = system::set_read_ahead(device, READ_AHEAD) {
+        log::debug!("setting how far {device} is read ahead: {error}");
+    }
 }
 
 fn device_at(target: &Path) -> Option<String> {

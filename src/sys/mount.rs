@@ -311,6 +311,11 @@ fn spoken(message: &str) -> io::Error {
     }
 }
 
+/// Has the kernel read so far ahead of who reads in order from the file system `device` (`major:minor`). Root may say so.
+pub fn set_read_ahead(device: &str, kibibytes: u32) -> io::Result<()> {
+    std::fs::write(format!("/sys/class/bdi/{device}/read_ahead_kb"), kibibytes.to_string())
+}
+
 /// Where the set-user-id program is, and whether it has its bit.
 pub fn setuid_program() -> Option<(PathBuf, bool)> {
     let directories = std::env::var_os("PATH")?;
