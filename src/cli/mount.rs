@@ -37,8 +37,9 @@ pub struct Arguments {
     /// Stay in the foreground until it is unmounted
     #[arg(short, long)]
     foreground: bool,
-    /// Options of mount(8): allow_other, dev, suid, noexec, uid=N, gid=N, fsname=NAME, max_read=N; with an upper also
-    /// volatile, fsync=auto|strict|volatile, writeback=1, timeout=SECONDS, userxattr, noacl, noxattrs, max_write=N,
+    /// Options of mount(8): allow_other, dev, suid, noexec, uid=N, gid=N, fsname=NAME, max_read=N; passthrough, by which
+    /// the kernel itself reads large files once they are cached whole; with an upper also volatile,
+    /// fsync=auto|strict|volatile, writeback=1, timeout=SECONDS, userxattr, noacl, noxattrs, max_write=N,
     /// metacopy=on|off
     #[arg(short, value_name = "OPTIONS")]
     options: Vec<String>,
@@ -85,7 +86,9 @@ impl Arguments {
         let options = Options::parse(&self.options)?;
         match self.upper() {
             Upper::None => options.refuse_upper_words().map(|()| options),
-            Upper::Kept { .. } | Upper::Own(_) => Ok(options.of_a_writer()),
+            Upper::Kept { .. } | Upper::Own(_) => {
+                options.refuse_image_words().map(|()| options.of_a_writer())
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ use fuser::{
 
 use super::answer::{Refuse, answer, guarded, reply_xattr};
 use super::convert::{self, UNLIMITED, file_attributes, file_type};
+use super::passthrough::Passthrough;
 use super::pool::{Job, Pool};
 use crate::union::{self, NAME_MAX, NodeId, Union};
 
@@ -27,15 +28,19 @@ const BLOCK: u32 = 4096;
 /// The most the kernel reads with one request is the greater of this and its readahead.
 const LARGEST_REQUEST: u32 = 1 << 20;
 const MOST_BACKGROUND: u16 = 64;
+/// Over file systems that lie over no other, so that an overlay can still be mounted over this one.
+const STACK_DEPTH: u32 = 1;
 
 pub struct Adapter {
     union: Arc<Union>,
     pool: Pool,
+    /// None: files are opened without asking.
+    passthrough: Option<Passthrough>,
 }
 
 impl Adapter {
-    pub fn new(union: Arc<Union>, pool: Pool) -> Self {
-        Self { union, pool }
+    pub fn new(union: Arc<Union>, pool: Pool, passthrough: Option<Passthrough>) -> Self {
+        Self { union, pool, passthrough }
     }
 
     /// With FUSE_READDIRPLUS_AUTO the kernel would list all but the start of a large directory without attributes, and
@@ -46,14 +51,16 @@ impl Adapter {
             | InitFlags::FUSE_DO_READDIRPLUS
             | InitFlags::FUSE_CACHE_SYMLINKS
             | InitFlags::FUSE_EXPLICIT_INVAL_DATA
-            | InitFlags::FUSE_NO_OPEN_SUPPORT
             | InitFlags::FUSE_NO_OPENDIR_SUPPORT
             | InitFlags::FUSE_EXPORT_SUPPORT
             | InitFlags::FUSE_ALLOW_IDMAP
             | InitFlags::FUSE_MAX_PAGES;
         // With it the kernel asks for a list at every directory it enters.
         flags.set(InitFlags::FUSE_POSIX_ACL, self.union.has_access_lists());
-        flags
+        match self.passthrough {
+            Some(_) => flags | InitFlags::FUSE_PASSTHROUGH,
+            None => flags | InitFlags::FUSE_NO_OPEN_SUPPORT,
+        }
     }
 
     fn entry(&self, parent: INodeNo, name: &OsStr) -> union::Result<fuser::FileAttr> {
@@ -72,10 +79,16 @@ fn node(number: INodeNo) -> NodeId {
 impl Filesystem for Adapter {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let flags = self.wanted() & config.capabilities();
+        if self.passthrough.is_some() && !flags.contains(InitFlags::FUSE_PASSTHROUGH) {
+            return Err(io::Error::other(
+                "this kernel cannot pass files through, as Linux 6.9 and later can",
+            ));
+        }
         // Each call fails only for a value out of a range these are in.
         let _ = config.add_capabilities(flags);
         let _ = config.set_max_background(MOST_BACKGROUND);
         let _ = config.set_max_write(LARGEST_REQUEST);
+        let _ = config.set_max_stack_depth(self.passthrough.as_ref().map_or(0, |_| STACK_DEPTH));
         Ok(())
     }
 
@@ -102,11 +115,28 @@ impl Filesystem for Adapter {
     }
 
     /// ENOSYS means: open what you like without asking, keep what you read.
-    fn open(&self, _: &Request, _: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
-        match flags.acc_mode() {
-            OpenAccMode::O_RDONLY => reply.refuse(Errno::ENOSYS),
+    fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        match (flags.acc_mode(), &self.passthrough) {
+            (OpenAccMode::O_RDONLY, None) => reply.refuse(Errno::ENOSYS),
+            (OpenAccMode::O_RDONLY, Some(passthrough)) => passthrough.open(&self.union, node(ino), reply),
             _ => reply.refuse(Errno::EROFS),
         }
+    }
+
+    fn release(
+        &self,
+        _: &Request,
+        ino: INodeNo,
+        _: FileHandle,
+        _: OpenFlags,
+        _: Option<LockOwner>,
+        _: bool,
+        reply: ReplyEmpty,
+    ) {
+        if let Some(passthrough) = &self.passthrough {
+            passthrough.release(node(ino));
+        }
+        reply.ok();
     }
 
     fn opendir(&self, _: &Request, _: INodeNo, _: OpenFlags, reply: ReplyOpen) {

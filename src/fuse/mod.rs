@@ -5,10 +5,11 @@ mod answer;
 mod convert;
 mod listener;
 mod measure;
+mod passthrough;
 mod pool;
 mod session;
 mod writable;
 
 pub use convert::UNLIMITED;
-pub use session::{Prepared, Session};
+pub use session::{Opens, Prepared, Session};
 pub use writable::Settings;

@@ -11,6 +11,7 @@ use fuser::{Config, SessionACL};
 use super::adapter::Adapter;
 use super::listener::Listener;
 use super::measure::Measured;
+use super::passthrough::Passthrough;
 use super::pool::Pool;
 use super::writable::{Settings, Writable};
 use crate::union::{Overlay, Union};
@@ -21,16 +22,29 @@ const WRITABLE_WORKERS: usize = 8;
 /// Ready to serve, before there is a mount: once there is one, a path may lead into it, where nobody answers yet.
 pub struct Prepared(Served<Adapter, Writable>);
 
+/// How the kernel opens files of what never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opens {
+    /// By itself, which is best where small files are opened often.
+    Unasked,
+    /// It asks, and may be given a file to read in the place of the image's, which is best for large ones.
+    PassedThrough,
+}
+
 enum Served<R, W> {
     ReadOnly(R),
     Writable(W),
 }
 
 impl Prepared {
-    pub fn read_only(union: Union) -> io::Result<Self> {
+    pub fn read_only(union: Union, opens: Opens) -> io::Result<Self> {
         let workers = available_parallelism().map_or(2, NonZeroUsize::get).clamp(2, 4);
         let pool = Pool::start(workers)?;
-        Ok(Self(Served::ReadOnly(Adapter::new(Arc::new(union), pool))))
+        let passthrough = match opens {
+            Opens::Unasked => None,
+            Opens::PassedThrough => Some(Passthrough::default()),
+        };
+        Ok(Self(Served::ReadOnly(Adapter::new(Arc::new(union), pool, passthrough))))
     }
 
     pub fn writable(overlay: Overlay, settings: Settings) -> io::Result<Self> {

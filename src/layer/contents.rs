@@ -174,7 +174,21 @@ impl Contents {
             let (layer, cache) = (layer.clone(), self.cache.clone());
             self.ahead.offer(move || have_ready(&layer, &cache, chunks));
         }
-        if let (true, true, Some(files)) = (advice.keep, is_kept(content), &self.files) {
+        if advice.keep {
+            self.keep_stored(layer, content, stored);
+        }
+    }
+
+    /// Has the file cached whole, in the background, if it is one that may be.
+    pub fn keep(&self, layer: u16, content: &Content<'_>) -> Result<(), Error> {
+        let layer = self.layers.get(usize::from(layer)).ok_or(Error::NoLayer(layer))?;
+        let stored = within(layer, content)?;
+        self.keep_stored(layer, content, &stored);
+        Ok(())
+    }
+
+    fn keep_stored(&self, layer: &Arc<Layer>, content: &Content<'_>, stored: &Range<u64>) {
+        if let (true, Some(files)) = (is_kept(content), &self.files) {
             let (layer, cache, files) = (layer.clone(), self.cache.clone(), files.clone());
             let (digest, stored) = (content.digest, stored.clone());
             self.keep.offer(move || keep(&files, &digest, &layer, &cache, stored));

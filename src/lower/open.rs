@@ -60,6 +60,16 @@ impl Lower {
         Ok(self.contents.file(self.tree.inode(id).layer(), &self.tree.content(id)?))
     }
 
+    /// The same; where it is not, it is to be.
+    pub fn whole_file(&self, id: Id) -> Result<Option<Arc<File>>> {
+        let (layer, content) = (self.tree.inode(id).layer(), self.tree.content(id)?);
+        let file = self.contents.file(layer, &content);
+        if file.is_none() {
+            self.contents.keep(layer, &content)?;
+        }
+        Ok(file)
+    }
+
     /// Takes what turned out to be wrong out of the store, so that it is fetched or made again.
     fn retire(&self, error: &contents::Error) {
         let Some(store) = &self.store else { return };

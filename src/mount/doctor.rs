@@ -109,10 +109,10 @@ fn namespaces() -> Finding {
 fn passthrough() -> Finding {
     const WHAT: &str = "passthrough";
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
-    let first_namespace = fs::read_to_string("/proc/self/uid_map")
-        .is_ok_and(|map| map.split_whitespace().eq(["0", "0", "4294967295"]));
-    match (version(&release) >= (6, 9), first_namespace && Way::of_this_process() == Way::Direct) {
-        (true, true) => finding(WHAT, State::Good, "the kernel can read cached files without plyfs"),
+    match (version(&release) >= (6, 9), system::may_pass_through()) {
+        (true, true) => {
+            finding(WHAT, State::Good, "with `-o passthrough` the kernel reads cached files itself")
+        }
         (false, _) => finding(WHAT, State::Missing, "needs Linux 6.9 or later"),
         (true, false) => finding(WHAT, State::Blocked, "only root of the first user namespace may use it"),
     }

@@ -43,6 +43,8 @@ pub enum Error {
     StillUsed(PathBuf),
     #[error("{path} is a mount of type {file_system}, not of plyfs")]
     NotOurs { path: PathBuf, file_system: String },
+    #[error("mount option `passthrough`: only root of the first user namespace may use it")]
+    NoPassthrough,
     #[error("no such upper: {0}")]
     NoUpper(String),
     #[error("`{0}` cannot name an upper: letters, digits, `.`, `_` and `-` can")]

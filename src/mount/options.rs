@@ -54,6 +54,8 @@ pub struct Options {
     pub metacopy: Option<bool>,
     /// `context=…` and its kin, for the kernel.
     pub labels: Vec<String>,
+    /// The kernel reads files that are cached whole by itself.
+    pub passthrough: bool,
     /// Every request is told to the log.
     pub debug: bool,
     /// As they were given.
@@ -80,6 +82,7 @@ impl Default for Options {
             xattrs: true,
             metacopy: None,
             labels: Vec::new(),
+            passthrough: false,
             debug: false,
             text: String::new(),
         }
@@ -137,6 +140,7 @@ impl Options {
             "nosuid" => self.set_id = false,
             "exec" => self.execute = true,
             "noexec" => self.execute = false,
+            "passthrough" => self.passthrough = true,
             "debug" => self.debug = true,
             "volatile" => self.sync = Policy::Volatile,
             "userxattr" => self.namespace = Some(Namespace::User),
@@ -192,6 +196,15 @@ impl Options {
             _ if self.read_only == Some(false) => Err(InvalidOption::Writable),
             Some((word, _)) => Err(InvalidOption::Refused { word: (*word).to_owned(), why: WHY }),
             None => Ok(()),
+        }
+    }
+
+    /// For what is written to.
+    pub fn refuse_image_words(&self) -> Result<(), InvalidOption> {
+        const WHY: &str = "a file that is written to is not read past plyfs";
+        match self.passthrough {
+            true => Err(InvalidOption::Refused { word: "passthrough".to_owned(), why: WHY }),
+            false => Ok(()),
         }
     }
 

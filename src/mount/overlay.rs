@@ -149,6 +149,7 @@ fn mapping(name: &'static str, value: &str) -> Result<Ids, InvalidOption> {
 fn refusal(word: &str) -> Option<&'static str> {
     let (name, value) = word.split_once('=').unwrap_or((word, ""));
     match (name, value) {
+        ("passthrough", _) => Some("a file that is written to is not read past plyfs"),
         ("plugins", _) => Some("plugins are not supported"),
         ("nfs_export", "on") => Some("an exported union is not supported"),
         ("index", "on") => Some("an index of hard links is not kept"),

@@ -10,7 +10,7 @@ use super::daemon::Launch;
 use super::place::{self, Place};
 use super::record::Held;
 use super::{Error, Options, Record, Records, doing};
-use crate::fuse::{Prepared, Settings, UNLIMITED};
+use crate::fuse::{Opens, Prepared, Settings, UNLIMITED};
 use crate::oci::Digest;
 use crate::stats;
 use crate::sys::mount::{self as system, FILE_SYSTEM, Unmount, Way};
@@ -78,6 +78,9 @@ pub fn start(tree: Tree, request: Request) -> Result<Live, Error> {
     if options.debug {
         log::set_max_level(log::LevelFilter::Trace);
     }
+    if options.passthrough && !system::may_pass_through() {
+        return Err(Error::NoPassthrough);
+    }
     let place = place(&request)?;
     let mut record =
         Record::new(request.image.clone(), request.digests.clone(), place.path.clone(), options.text.clone());
@@ -128,7 +131,10 @@ const LARGEST_WRITE: u32 = 1 << 20;
 
 fn prepare(tree: Tree, options: &Options) -> io::Result<Prepared> {
     match tree {
-        Tree::Image(union) => Prepared::read_only(union),
+        Tree::Image(union) => {
+            let opens = if options.passthrough { Opens::PassedThrough } else { Opens::Unasked };
+            Prepared::read_only(union, opens)
+        }
         Tree::Overlay { overlay, .. } => {
             overlay.allow_files(process::allow_open_files()?);
             let settings = Settings {

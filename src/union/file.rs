@@ -1,5 +1,8 @@
 //! A file's bytes, and where its holes are.
 
+use std::fs::File;
+use std::sync::Arc;
+
 use super::{Errno, Error, NodeId, Result, Union, faulty};
 use crate::layer::{Extent, Id, Kind};
 
@@ -22,6 +25,15 @@ impl Union {
         let id = self.file(node)?;
         self.lower.read(id, offset, length, serve).map_err(|error| Error::Fault {
             doing: format!("reading {length} bytes at {offset} of inode {}", node.number()),
+            source: Box::new(error),
+        })
+    }
+
+    /// The whole file, where it is cached on disk. If it could be, it will be: soon.
+    pub fn whole_file(&self, node: NodeId) -> Result<Option<Arc<File>>> {
+        let id = self.file(node)?;
+        self.lower.whole_file(id).map_err(|error| Error::Fault {
+            doing: format!("looking for a cached file of inode {}", node.number()),
             source: Box::new(error),
         })
     }

@@ -8,6 +8,7 @@ mod manual;
 mod merging;
 
 mod model;
+mod passing_through;
 mod peers;
 mod sessions;
 mod support;
