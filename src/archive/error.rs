@@ -54,6 +54,10 @@ pub enum Error {
     Keep { digest: Digest, source: io::Error },
     #[error("{}: {source}", path.display())]
     Image { path: PathBuf, source: Box<image::Error> },
+    #[error("writing the archive: {0}")]
+    Write(#[source] io::Error),
+    #[error(transparent)]
+    Save(Box<image::Error>),
     #[error(transparent)]
     Store(#[from] store::Error),
 }

@@ -17,10 +17,12 @@ mod saved;
 mod source;
 mod unpack;
 mod v1;
+mod writer;
 
 pub use decoder::decoder;
 pub use error::{Error, Result};
 pub use location::{Form, InvalidLocation, Location};
+pub use writer::{Saving, Writer};
 
 use std::collections::HashMap;
 

@@ -137,13 +137,21 @@ fn earlier(before: Option<Timestamp>, until: &str) -> anyhow::Result<Option<Time
     Ok(Some(before.map_or(at, |before| before.min(at))))
 }
 
+/// Whether a name says more than a repository.
+pub fn has_tag(name: &str) -> bool {
+    name.rsplit('/').next().is_some_and(|last| last.contains(':'))
+}
+
 /// `alpine` alone means all its tags; a whole name is taken in docker's short form.
 fn with_all_tags(text: &str) -> String {
     let named = text.parse::<Reference>();
     match named {
         Ok(reference) if !text.contains(['*', '?', '[']) => {
-            let has_tag = text.rsplit('/').next().is_some_and(|last| last.contains(':'));
-            if has_tag { reference.familiar() } else { reference.familiar_name() }
+            if has_tag(text) {
+                reference.familiar()
+            } else {
+                reference.familiar_name()
+            }
         }
         _ => text.to_owned(),
     }

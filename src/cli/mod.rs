@@ -8,6 +8,7 @@ mod change;
 mod completion;
 mod context;
 mod cp;
+mod destination;
 mod diff;
 mod doctor;
 mod drop_in;
@@ -36,6 +37,7 @@ mod prune;
 mod ps;
 mod rmi;
 mod run;
+mod save;
 mod stats;
 mod stop;
 mod system;
@@ -81,6 +83,7 @@ struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    Save(save::Arguments),
     Load(load::Arguments),
     Import(import::Arguments),
     Images(images::Arguments),
@@ -124,6 +127,7 @@ enum Command {
 
 #[derive(Subcommand)]
 enum ImageCommand {
+    Save(save::Arguments),
     Load(load::Arguments),
     Import(import::Arguments),
     #[command(visible_alias = "list")]
@@ -165,6 +169,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 
 fn act(context: &Context, command: Command) -> anyhow::Result<()> {
     match command {
+        Command::Save(arguments) => save::run(context, &arguments),
         Command::Load(arguments) => load::run(context, &arguments),
         Command::Import(arguments) => import::run(context, &arguments),
         Command::Images(arguments) => images::run(context, &arguments),
@@ -203,6 +208,7 @@ fn act(context: &Context, command: Command) -> anyhow::Result<()> {
 
 fn act_on_image(context: &Context, command: ImageCommand) -> anyhow::Result<()> {
     match command {
+        ImageCommand::Save(arguments) => save::run(context, &arguments),
         ImageCommand::Load(arguments) => load::run(context, &arguments),
         ImageCommand::Import(arguments) => import::run(context, &arguments),
         ImageCommand::Ls(arguments) => images::run(context, &arguments),

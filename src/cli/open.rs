@@ -89,7 +89,8 @@ fn in_store(store: Store, wanted: &str, platform: Option<&Platform>) -> anyhow::
     Ok(Opened { store, image: selection.image, from: From::Store(stored, found), _lease: lease })
 }
 
-fn with_hint(error: image::Error) -> anyhow::Error {
+/// The error, with what the user can do about an image that is not there.
+pub fn with_hint(error: image::Error) -> anyhow::Error {
     match error {
         image::Error::NotFound(_) => {
             hinted(error, "`plyfs images` lists what there is; `plyfs load -i FILE` brings more")

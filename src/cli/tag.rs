@@ -1,7 +1,7 @@
 //! `plyfs tag`: one more name for an image of the store.
 
 use super::context::Context;
-use crate::image::{By, Stored};
+use crate::image::Stored;
 use crate::oci::Reference;
 
 /// Give an image of the store one more name
@@ -19,9 +19,5 @@ pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     }
     let store = context.store()?;
     let found = Stored::new(&store).resolve(&arguments.source)?;
-    let descriptor = match &found.by {
-        By::Name(_) => &found.entry.descriptor,
-        By::Id { manifest } => manifest,
-    };
-    Ok(store.tag(descriptor, Some(&arguments.target))?)
+    Ok(store.tag(found.root(), Some(&arguments.target))?)
 }

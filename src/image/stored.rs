@@ -41,8 +41,8 @@ pub enum By {
 }
 
 impl Found {
-    /// What to choose from.
-    fn root(&self) -> &Descriptor {
+    /// The manifest or index that is meant.
+    pub fn root(&self) -> &Descriptor {
         match &self.by {
             By::Name(_) => &self.entry.descriptor,
             By::Id { manifest } => manifest,

@@ -5,6 +5,7 @@ mod layers;
 mod layouts;
 mod outer;
 mod real;
+mod writing;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
