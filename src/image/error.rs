@@ -11,6 +11,8 @@ pub enum Error {
     Missing(Digest),
     #[error("layer {digest} is not kept with the image; it is fetched from {}", urls.join(", "))]
     Foreign { digest: Digest, urls: Vec<String> },
+    #[error("layer {digest} is {what}, and only tars can be read: its type is {media_type:?}")]
+    NotTar { digest: Digest, what: &'static str, media_type: String },
     #[error("blob {expected} is corrupt: its digest is {found}")]
     DigestMismatch { expected: Digest, found: Digest },
     #[error("blob {digest} has {found} bytes, its descriptor says {described}")]

@@ -66,6 +66,7 @@ impl Intake<'_> {
         policy: SidecarPolicy,
         ingest: Option<Ingest>,
     ) -> Result<Index> {
+        check_type(&layer.descriptor)?;
         let Descriptor { digest, size, .. } = layer.descriptor;
         let stream = source.blob(&layer.descriptor).map_err(|error| explain_absence(layer, error))?;
         let mut incoming = Incoming::new(stream, &layer.descriptor, ingest, self.progress);
@@ -105,6 +106,14 @@ fn check(layer: &LayerOf, identity: &Identity) -> Result<()> {
         return Err(Error::DiffIdMismatch { layer: digest, expected, found });
     }
     Ok(())
+}
+
+/// Real types are often wrong about how a tar is compressed; that it is none is not said by mistake.
+fn check_type(Descriptor { digest, media_type, .. }: &Descriptor) -> Result<()> {
+    match media::other_than_tar(media_type) {
+        Some(what) => Err(Error::NotTar { digest: *digest, what, media_type: media_type.clone() }),
+        None => Ok(()),
+    }
 }
 
 /// A layer that may not be passed on is absent by intent, and its descriptor says where it is.

@@ -45,6 +45,12 @@ pub fn is_foreign(media_type: &str) -> bool {
         || media_type.starts_with("application/vnd.docker.image.rootfs.foreign.")
 }
 
+/// What a layer is that is no tar, where its type says so.
+pub fn other_than_tar(media_type: &str) -> Option<&'static str> {
+    let kinds = [("+encrypted", "encrypted"), ("squashfs", "a squashfs image"), ("erofs", "an erofs image")];
+    kinds.into_iter().find(|(word, _)| media_type.contains(word)).map(|(_, what)| what)
+}
+
 /// An image's config. Old registries and clients gave it the wrong types listed last, and docker still takes them.
 pub fn is_config(media_type: &str) -> bool {
     matches!(media_type, OCI_CONFIG | DOCKER_CONFIG)

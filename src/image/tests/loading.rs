@@ -230,6 +230,20 @@ fn a_layer_that_is_no_tar_is_refused_by_name() {
 }
 
 #[test]
+fn a_layer_that_is_said_to_be_no_tar_is_refused_with_what_it_is() {
+    let mut shop = Shop::new();
+    let mut layer = shop.layer("one");
+    layer.descriptor.media_type = format!("{}+encrypted", media::OCI_LAYER_GZIP);
+    let digest = layer.descriptor.digest;
+    let image = shop.image(&[layer], &[]);
+    let (_directory, store) = empty_store();
+    let said = load(&store, &shop, &image, &()).unwrap_err().to_string();
+    let expected = "is encrypted, and only tars can be read: \
+                    its type is \"application/vnd.oci.image.layer.v1.tar+gzip+encrypted\"";
+    assert_eq!(said, format!("layer {digest} {expected}"));
+}
+
+#[test]
 fn an_absent_layer_is_named_and_a_foreign_one_with_where_it_is() {
     let mut shop = Shop::new();
     let sound = shop.layer("one");
