@@ -3,7 +3,6 @@
 //! archive ever is.
 
 mod choose;
-mod decoder;
 mod docker;
 mod error;
 mod files;
@@ -19,7 +18,6 @@ mod unpack;
 mod v1;
 mod writer;
 
-pub use decoder::decoder;
 pub use error::{Error, Result};
 pub use location::{Form, InvalidLocation, Location};
 pub use writer::{Saving, Writer};

@@ -2,18 +2,19 @@
 //! unpacked into a file without a name, once in the life of a process and only if it must be.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufReader, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::decoder::decoder;
 use super::error::{Error, Result};
 use super::members::{self, Listing};
 use crate::layer::pass::MOST_OUTPUT;
-use crate::layer::{Blob, Codec};
+use crate::layer::{Blob, Codec, decoder};
 use crate::store::Store;
+
+const BUFFER: usize = 128 << 10;
 
 /// After how much it is seen whether this is a system's root, which need not be unpacked to its end.
 const BEGINNING: u64 = 1 << 20;
@@ -64,7 +65,8 @@ impl Packed {
 
     fn unpack(&self, into: &mut File, look_at: u64) -> Result<Progress> {
         let fault = |source| Error::Unpack { path: self.path.clone(), source };
-        let mut input = decoder(self.codec, self.blob.reader()).map_err(fault)?;
+        let mut input =
+            decoder(self.codec, BufReader::with_capacity(BUFFER, self.blob.reader())).map_err(fault)?;
         let beginning = io::copy(&mut input.by_ref().take(look_at), into).map_err(fault)?;
         if beginning == look_at && self.begins_as_layer(into, beginning).map_err(fault)? {
             return Ok(Progress::Layer);

@@ -1,7 +1,7 @@
 //! `plyfs import`: a tar of a root file system becomes an image of one layer.
 
 use std::fs::File;
-use std::io::{self, Cursor, IsTerminal, Read};
+use std::io::{self, BufReader, Cursor, IsTerminal, Read};
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -11,9 +11,8 @@ use super::context::Context;
 use super::output;
 use super::platform::Choice;
 use super::progress;
-use crate::archive;
 use crate::image;
-use crate::layer::Codec;
+use crate::layer::{Codec, decoder};
 use crate::oci::{Config, History, Platform, Reference, RunConfig};
 
 /// Make an image of one layer from a tar
@@ -102,7 +101,7 @@ fn open(arguments: &Arguments) -> anyhow::Result<Box<dyn Read>> {
     let codec = Codec::detect(&start);
     let whole = Cursor::new(start).chain(stream);
     match codec {
-        Codec::Xz | Codec::Bzip2 => Ok(archive::decoder(codec, whole)?),
+        Codec::Xz | Codec::Bzip2 => Ok(decoder(codec, BufReader::new(whole))?),
         Codec::Plain | Codec::Gzip | Codec::Zstd => Ok(Box::new(whole)),
     }
 }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use zstd::stream::raw::{InBuffer, Operation, OutBuffer};
 
-use super::{Blob, CHUNK, Checkpoint, Codec, Index, index, pass, window};
+use super::decoder::zstd_decoder;
+use super::{Blob, CHUNK, Checkpoint, Codec, Index, index, window};
 use crate::sys::zlib::{self, Inflate, State, Stop, Wrap};
 
 /// How many decoders wait for one layer, and for all of the process. A layer may have one beyond that.
@@ -67,7 +68,7 @@ impl Decoder {
         let position = checkpoint.output.get();
         let at = checkpoint.input.get();
         let state = match index.identity().codec {
-            Codec::Zstd => Decoding::Zstd(pass::zstd_decoder().map_err(Error::Zstd)?),
+            Codec::Zstd => Decoding::Zstd(zstd_decoder().map_err(Error::Zstd)?),
             _ => Decoding::Gzip { inflate: middle(index, blob, checkpoint)?, entered: Entered::InTheMiddle },
         };
         Ok(Self { input: Input::new(blob.clone(), at), position, state })

@@ -3,11 +3,12 @@
 use std::io::{self, BufRead, Read};
 
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
-use zstd::zstd_safe::{self, DParameter};
+use zstd::zstd_safe;
 
 use super::Error;
 use super::feed::{Input, Output, SourceFailed, Start, Stopped};
 use crate::layer::Codec;
+use crate::layer::decoder::{After, after_member, decoder, zstd_decoder};
 use crate::sys::zlib::{self, Inflate, State, Stop, Wrap};
 
 /// After how much output a gzip stream is marked at the next block.
@@ -25,12 +26,6 @@ const ZSTD_REACH: u64 = 4 << 20;
 /// A zstd frame that does not say its size is most often the only one.
 const ZSTD_REACH_UNKNOWN: u64 = 1 << 20;
 
-/// What zstd itself takes without being asked: 128 MiB.
-const ZSTD_WINDOW_LOG: u32 = 27;
-
-/// The dictionary of `xz -9` is 64 MiB.
-const XZ_MEMORY: u64 = 128 << 20;
-
 pub(super) fn decode<R: Read>(
     codec: Codec,
     input: &mut Input<R>,
@@ -40,13 +35,10 @@ pub(super) fn decode<R: Read>(
         Codec::Plain => plain(input, output),
         Codec::Gzip => gzip(input, output),
         Codec::Zstd => zstd(input, output),
-        Codec::Xz => {
-            let stream =
-                liblzma::stream::Stream::new_stream_decoder(XZ_MEMORY, liblzma::stream::CONCATENATED)
-                    .map_err(|error| Error::Data { codec: codec.name(), at: 0, reason: error.to_string() })?;
-            through(codec, liblzma::bufread::XzDecoder::new_stream(input, stream), output)
+        Codec::Xz | Codec::Bzip2 => {
+            let decoder = decoder(codec, input).map_err(|error| failed(codec, 0, error))?;
+            through(codec, decoder, output)
         }
-        Codec::Bzip2 => through(codec, bzip2::bufread::MultiBzDecoder::new(input), output),
     }
 }
 
@@ -100,10 +92,12 @@ fn gzip<R: Read>(input: &mut Input<R>, output: &mut Output<'_, '_>) -> Result<()
     let mut inflate = Inflate::new(Wrap::Gzip).map_err(memory)?;
     loop {
         gzip_member(&mut inflate, input, output)?;
-        if !another_member(input)? {
-            return Ok(());
+        let at = input.position();
+        match after_member(input).map_err(|error| failed(Codec::Gzip, at, error))? {
+            After::Member => inflate.reset(Wrap::Gzip).map_err(memory)?,
+            After::End => return Ok(()),
+            After::Garbage => return Err(Error::Garbage { codec: "gzip", at: input.position() }),
         }
-        inflate.reset(Wrap::Gzip).map_err(memory)?;
     }
 }
 
@@ -169,25 +163,6 @@ impl Due {
     }
 }
 
-/// Whether a member follows. Zeros may: tapes and some writers pad with them.
-fn another_member<R: Read>(input: &mut Input<R>) -> Result<bool, Error> {
-    let mut is_padded = false;
-    loop {
-        let at = input.position();
-        let bytes = input.fill_buf().map_err(|error| failed(Codec::Gzip, at, error))?;
-        let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-        match bytes {
-            [] => return Ok(false),
-            [0x1f, ..] if !is_padded => return Ok(true),
-            _ if zeros < bytes.len() => {
-                return Err(Error::Garbage { codec: "gzip", at: at + zeros as u64 });
-            }
-            _ => is_padded = true,
-        }
-        input.consume(zeros);
-    }
-}
-
 fn zstd<R: Read>(input: &mut Input<R>, output: &mut Output<'_, '_>) -> Result<(), Error> {
     let mut decoder = zstd_decoder().map_err(|error| broken_zstd(0, &error))?;
     while !input.fill_buf().map_err(|error| failed(Codec::Zstd, 0, error))?.is_empty() {
@@ -219,13 +194,6 @@ fn zstd_step<R: Read>(
 
 fn broken_zstd(at: u64, error: &io::Error) -> Error {
     Error::Data { codec: "zstd", at, reason: error.to_string() }
-}
-
-/// A decoder that refuses windows over [`ZSTD_WINDOW_LOG`].
-pub(in crate::layer) fn zstd_decoder() -> io::Result<Decoder<'static>> {
-    let mut decoder = Decoder::new()?;
-    decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG))?;
-    Ok(decoder)
 }
 
 fn mark_frame<R: Read>(input: &mut Input<R>, output: &mut Output<'_, '_>) -> Result<(), Error> {

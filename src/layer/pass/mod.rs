@@ -22,8 +22,6 @@ use self::feed::{Input, Output, QUEUE};
 use super::{Codec, Identity, scan};
 use crate::oci::Digest;
 
-pub(super) use self::decode::zstd_decoder;
-
 /// The largest layer that is read. No image has one a tenth of it; a compressed megabyte can be more.
 pub const MOST_OUTPUT: u64 = 256 << 30;
 
