@@ -2,6 +2,7 @@
 //! there are, what they share, and how the program ends.
 
 mod attributes;
+mod bench;
 mod bundle;
 mod cat;
 mod change;
@@ -120,6 +121,7 @@ enum Command {
     /// Look after the store
     #[command(subcommand, arg_required_else_help = true)]
     System(system::Command),
+    Bench(bench::Arguments),
     Doctor(doctor::Arguments),
     Completion(completion::Arguments),
     Man(man::Arguments),
@@ -198,6 +200,7 @@ fn act(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Cat(arguments) => cat::run(context, &arguments),
         Command::Cp(arguments) => cp::run(context, &arguments),
         Command::Tree(arguments) => tree::run(context, &arguments),
+        Command::Bench(arguments) => bench::run(context, &arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completion(arguments) => completion::run(arguments),
         Command::Man(arguments) => man::run(&arguments),

@@ -70,6 +70,11 @@ pub fn hold_signals(signals: &[Signal]) -> io::Result<()> {
     }
 }
 
+/// From now on this process is killed when its parent ends.
+pub fn end_with_parent() -> io::Result<()> {
+    Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?)
+}
+
 /// Sleeps until one of the held signals comes: its number.
 pub fn wait_for_signal(signals: &[Signal]) -> io::Result<i32> {
     let set = set_of(signals);

@@ -19,6 +19,7 @@ const FLOORS: &[(&str, u8)] = &[
     ("fuse", 6),
     ("mount", 7),
     ("container", 9),
+    ("bench", 9),
     ("cli", 10),
 ];
 
