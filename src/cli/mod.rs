@@ -15,6 +15,7 @@ mod doctor;
 mod drop_in;
 mod error;
 mod exec;
+mod export;
 mod facts;
 mod filter;
 mod history;
@@ -51,6 +52,7 @@ mod units;
 mod unshare;
 mod uppers;
 mod users;
+mod verify;
 mod walk;
 mod wanted;
 
@@ -87,6 +89,7 @@ enum Command {
     Save(save::Arguments),
     Load(load::Arguments),
     Import(import::Arguments),
+    Export(export::Arguments),
     Images(images::Arguments),
     Inspect(inspect::Arguments),
     History(history::Arguments),
@@ -122,6 +125,8 @@ enum Command {
     #[command(subcommand, arg_required_else_help = true)]
     System(system::Command),
     Bench(bench::Arguments),
+    #[command(visible_alias = "fsck")]
+    Verify(verify::Arguments),
     Doctor(doctor::Arguments),
     Completion(completion::Arguments),
     Man(man::Arguments),
@@ -173,6 +178,7 @@ fn act(context: &Context, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Save(arguments) => save::run(context, &arguments),
         Command::Load(arguments) => load::run(context, &arguments),
+        Command::Export(arguments) => export::run(context, &arguments),
         Command::Import(arguments) => import::run(context, &arguments),
         Command::Images(arguments) => images::run(context, &arguments),
         Command::Inspect(arguments) => inspect::run(context, &arguments),
@@ -201,6 +207,7 @@ fn act(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Cp(arguments) => cp::run(context, &arguments),
         Command::Tree(arguments) => tree::run(context, &arguments),
         Command::Bench(arguments) => bench::run(context, &arguments),
+        Command::Verify(arguments) => verify::run(context, &arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
         Command::Completion(arguments) => completion::run(arguments),
         Command::Man(arguments) => man::run(&arguments),

@@ -44,11 +44,20 @@ impl Progress {
 
 /// A bar for a file that is read through; on a terminal only.
 pub fn reading(total: u64) -> ProgressBar {
+    one_bar(total, "Importing")
+}
+
+/// A bar for all that is checked; on a terminal only.
+pub fn checking(total: u64, quiet: bool) -> ProgressBar {
+    if quiet { ProgressBar::hidden() } else { one_bar(total, "Checking") }
+}
+
+fn one_bar(total: u64, doing: &'static str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::new(total).with_style(style());
-    bar.set_message("Importing");
+    bar.set_message(doing);
     bar
 }
 

@@ -1,9 +1,11 @@
-//! What uses the images of the store: mounts, and uppers, which are nothing without what they are over.
+//! What uses the images of the store: mounts, containers, and uppers, which are nothing without what they are over.
 
 use std::collections::HashSet;
 
 use super::context::Context;
+use super::run::explained;
 use super::umount::told;
+use crate::container::{Container, Containers};
 use crate::image::{Entry, Stored};
 use crate::mount::{self, Kept, Mount, Uppers};
 use crate::oci::Digest;
@@ -11,7 +13,7 @@ use crate::store::Store;
 
 pub struct Users(Vec<User>);
 
-/// A mount, or an upper.
+/// A mount, a container, or an upper.
 pub struct User {
     /// What of the store it needs: the manifest, the config, the layers.
     digests: Vec<Digest>,
@@ -26,6 +28,12 @@ impl User {
         Self { why, hint, digests: mount.record.digests }
     }
 
+    fn of_container(container: Container) -> Self {
+        let name = &container.name;
+        let (why, hint) = (format!("container {name} is of it"), format!("`plyfs rm {name}` first"));
+        Self { why, hint, digests: container.digests }
+    }
+
     fn of_upper(upper: Kept) -> Self {
         let name = &upper.name;
         let why = format!("upper {name} is over it");
@@ -37,8 +45,11 @@ impl Users {
     pub fn of_store(context: &Context) -> anyhow::Result<Self> {
         let mounts = mount::list(&context.records()).map_err(told)?;
         let uppers = Uppers::of_store(context.root()).list().map_err(told)?;
-        let mounts = mounts.into_iter().map(User::of_mount);
-        Ok(Self(mounts.chain(uppers.into_iter().map(User::of_upper)).collect()))
+        let containers = Containers::of_store(context.root()).list().map_err(explained)?;
+        let mut users: Vec<User> = mounts.into_iter().map(User::of_mount).collect();
+        users.extend(containers.into_iter().map(|found| User::of_container(found.container)));
+        users.extend(uppers.into_iter().map(User::of_upper));
+        Ok(Self(users))
     }
 
     /// All that any of them needs.

@@ -16,6 +16,7 @@ mod side_by_side;
 mod sink;
 mod source;
 mod stored;
+pub mod verify;
 
 pub use copy::{Parts, copy};
 pub use error::{Error, Length};

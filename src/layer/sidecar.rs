@@ -14,7 +14,7 @@ use std::os::unix::fs::FileExt;
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::CHUNK;
+use super::{CHUNK, Index};
 
 const MAGIC: [u8; 8] = *b"plyfssc1";
 const LEVEL: i32 = 1;
@@ -134,6 +134,23 @@ impl Sidecar {
             Ok(_) => Err(Error::Damaged("a chunk has not its length")),
             Err(_) => Err(Error::Damaged("a chunk is not zstd")),
         }
+    }
+
+    /// Reads all of it: whether each chunk is what the index of its layer says.
+    pub fn check_all(&self, index: &Index) -> Result<(), Error> {
+        let end = index.identity().uncompressed;
+        let mut bytes = vec![0; CHUNK as usize];
+        for chunk in self.table.iter().map(|frame| frame.chunk.get()) {
+            let start = chunk.checked_mul(CHUNK).filter(|start| *start < end);
+            let start = start.ok_or(Error::Damaged("it has a chunk that the layer has not"))?;
+            let into = &mut bytes[..CHUNK.min(end - start) as usize];
+            self.read(chunk, into)?;
+            match index.chunk_digest(chunk) {
+                Ok(digest) if blake3::hash(into) == *digest => {}
+                _ => return Err(Error::Damaged("a chunk is not what its layer has")),
+            }
+        }
+        Ok(())
     }
 
     fn frame(&self, chunk: u64) -> Option<&Frame> {

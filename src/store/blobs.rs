@@ -81,6 +81,25 @@ impl Store {
             _ => Ok(()),
         }
     }
+
+    /// A blob that was set aside, if it is there.
+    pub fn aside_blob(&self, digest: &Digest) -> Result<Option<File>> {
+        let path = self.path(ASIDE).join(digest.hex());
+        match file::open_regular(&path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::at("opening", &path)(error)),
+        }
+    }
+
+    /// Takes back a blob that was set aside, in the place of one that may be there. The caller has verified it.
+    pub fn restore(&self, digest: &Digest) -> Result<()> {
+        self.pin(digest)?;
+        let aside = self.path(ASIDE).join(digest.hex());
+        std::fs::rename(&aside, self.blob_path(digest)).map_err(Error::at("taking back", &aside))?;
+        let blobs = self.path(BLOBS);
+        file::sync_directory(&blobs).map_err(Error::at("keeping", &blobs))
+    }
 }
 
 /// A blob on its way in. Dropped, it leaves nothing.

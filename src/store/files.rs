@@ -15,10 +15,28 @@ use std::time::SystemTime;
 use lru::LruCache;
 use parking_lot::Mutex;
 
+use super::{Error, Result, Store};
 use crate::sys::file::{self, Existing};
 
 /// How many files are held open.
 const OPEN: usize = 256;
+
+impl Store {
+    /// A file of the cache, not verified.
+    pub fn cached_file(&self, key: &Key) -> Result<Option<File>> {
+        let path = self.files_directory().join(name(key));
+        match file::open_regular(&path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::at("opening", &path)(error)),
+        }
+    }
+
+    pub fn drop_cached(&self, key: &Key) -> Result<()> {
+        let path = self.files_directory().join(name(key));
+        remove(&path).map_err(Error::at("removing", &path))
+    }
+}
 
 /// How large the cache may become.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

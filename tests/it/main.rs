@@ -13,4 +13,5 @@ mod peers;
 mod sessions;
 mod support;
 mod together;
+mod verifying;
 mod writing;

@@ -9,18 +9,23 @@ use crate::layer::{Id, Index, Kind};
 
 /// Writes the subtree at `id` by `name`, or what is in it.
 pub fn write(inside: &Inside, id: Id, name: Option<&[u8]>, out: &mut impl Write) -> anyhow::Result<()> {
-    let mut writer = Writer { inside, archive: tar::Builder::new(out), named: HashMap::new() };
-    let mut todo = match name {
+    let todo = match name {
         Some(name) => vec![(name.to_vec(), id)],
         None => children(inside.tree(), id, b""),
     };
-    while let Some((path, id)) = todo.pop() {
-        writer.entry(&path, id)?;
-        todo.extend(children(inside.tree(), id, &path));
-    }
-    writer.archive.finish()?;
-    Ok(())
+    Writer::new(inside, out).walk(todo)
 }
+
+/// Writes all there is, with the attributes of the root.
+///
+/// Law: the tar, imported, shows the same tree.
+pub fn write_all(inside: &Inside, out: &mut impl Write) -> anyhow::Result<()> {
+    let mut writer = Writer::new(inside, out);
+    writer.entry(b".", ROOT)?;
+    writer.walk(children(inside.tree(), ROOT, b""))
+}
+
+const ROOT: Id = 0;
 
 /// What is in a directory, last first: the order of a stack.
 fn children(tree: &Index, directory: Id, path: &[u8]) -> Vec<(Vec<u8>, Id)> {
@@ -37,7 +42,20 @@ struct Writer<'a, W: Write> {
     named: HashMap<Id, Vec<u8>>,
 }
 
-impl<W: Write> Writer<'_, W> {
+impl<'a, W: Write> Writer<'a, W> {
+    fn new(inside: &'a Inside, out: W) -> Self {
+        Self { inside, archive: tar::Builder::new(out), named: HashMap::new() }
+    }
+
+    /// Entry after entry, the last first, and what is in each.
+    fn walk(mut self, mut todo: Vec<(Vec<u8>, Id)>) -> anyhow::Result<()> {
+        while let Some((path, id)) = todo.pop() {
+            self.entry(&path, id)?;
+            todo.extend(children(self.inside.tree(), id, &path));
+        }
+        Ok(self.archive.finish()?)
+    }
+
     fn entry(&mut self, path: &[u8], id: Id) -> anyhow::Result<()> {
         let tree = self.inside.tree();
         let inode = tree.inode(id);

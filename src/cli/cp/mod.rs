@@ -1,6 +1,6 @@
 //! `plyfs cp`: a part of an image to the host, with no mount: as files below a directory, or as a tar stream.
 
-mod archive;
+pub(super) mod archive;
 mod extract;
 
 use std::ffi::{OsStr, OsString};

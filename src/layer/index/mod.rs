@@ -196,6 +196,13 @@ impl Index {
         self.fault.get().map_or(Ok(()), |fault| Err(self.damaged(fault)))
     }
 
+    /// Reads all of it: whether every byte is what was written, and the tree is one.
+    pub fn check_all(&self) -> Result<(), Error> {
+        self.verify(self.pages.body())?;
+        (0..self.len()).all(|id| self.check_directory(id));
+        self.intact()
+    }
+
     fn blame(&self, fault: &'static str) {
         if self.fault.set(fault).is_ok() {
             log::error!("{}", self.damaged(fault));

@@ -20,6 +20,11 @@ impl Pages {
         Self { body, table, verified: (0..words).map(|_| AtomicU64::new(0)).collect() }
     }
 
+    /// All that the pages are of.
+    pub(super) fn body(&self) -> Range<usize> {
+        self.body.clone()
+    }
+
     /// Whether all of `range` of the file is as it was written.
     pub(super) fn verify(&self, file: &[u8], range: Range<usize>) -> bool {
         if range.is_empty() {
