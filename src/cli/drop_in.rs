@@ -37,8 +37,10 @@ struct Arguments {
 /// Whether the program was called as a mount program.
 pub fn is_meant(words: &[OsString]) -> bool {
     let name = words.first().and_then(|program| Path::new(program).file_name());
-    let first = words.get(1).map(|word| word.as_encoded_bytes());
-    name.is_some_and(|name| name == "fuse-overlayfs") || first.is_some_and(|word| word.starts_with(b"-o"))
+    let is_flag = |word: &&OsString| matches!(word.as_encoded_bytes(), b"-f" | b"-d" | b"-s");
+    let first = words.iter().skip(1).find(|word| !is_flag(word));
+    name.is_some_and(|name| name == "fuse-overlayfs")
+        || first.is_some_and(|word| word.as_encoded_bytes().starts_with(b"-o"))
 }
 
 pub fn main() -> std::process::ExitCode {
@@ -98,6 +100,7 @@ mod tests {
         let is = |words: &[&str]| is_meant(&words.iter().map(OsString::from).collect::<Vec<_>>());
         assert!(is(&["/usr/bin/fuse-overlayfs", "--version"]));
         assert!(is(&["plyfs", "-o", "lowerdir=a", "t"]) && is(&["plyfs", "-olowerdir=a", "t"]));
+        assert!(is(&["plyfs", "-f", "-d", "-o", "lowerdir=a", "t"]) && !is(&["plyfs", "-f", "mount"]));
         assert!(!is(&["plyfs", "mount", "-o", "ro"]) && !is(&["plyfs"]) && !is(&[]));
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -145,6 +146,9 @@ pub(super) enum Kept {
     Writer,
 }
 
+/// How many files are closed at once where descriptors are short.
+const AT_ONCE: usize = 64;
+
 pub(super) struct Nodes {
     table: HashMap<NodeId, Node>,
     /// Whose files were opened, the oldest first; some are closed by now.
@@ -192,24 +196,38 @@ impl Nodes {
         self.most_files = files;
     }
 
-    /// Keeps a file open while its node is. The one opened first is closed where there are too many; it is opened again
-    /// when it is next used.
+    /// Keeps a file open while its node is.
     pub fn keep(&mut self, id: NodeId, how: Kept, file: Arc<File>) -> Result<()> {
+        self.make_room(&file);
+        if self.opened.len() >= self.most_files {
+            self.close_oldest(1);
+        }
         let node = self.get_mut(id)?;
         match how {
             Kept::Reader => node.reader = Some(file),
             Kept::Writer => node.writer = Some(file),
         }
         self.opened.push_back(id);
-        while self.opened.len() > self.most_files
+        Ok(())
+    }
+
+    /// Where descriptors get short, as the number of a new one tells, those opened first are closed; they are opened
+    /// again when they are next used.
+    pub fn make_room(&mut self, newest: &File) {
+        if usize::try_from(newest.as_raw_fd()).is_ok_and(|number| number >= self.most_files) {
+            self.close_oldest(AT_ONCE);
+        }
+    }
+
+    fn close_oldest(&mut self, mut count: usize) {
+        while count > 0
             && let Some(oldest) = self.opened.pop_front()
         {
-            if let Some(node) = self.table.get_mut(&oldest).filter(|_| oldest != id) {
-                node.reader = None;
-                node.writer = None;
+            let Some(node) = self.table.get_mut(&oldest) else { continue };
+            if node.reader.take().is_some() | node.writer.take().is_some() {
+                count -= 1;
             }
         }
-        Ok(())
     }
 
     /// The node of an object that was found as `name` in `parent`: the one there is, or a new one.

@@ -140,6 +140,9 @@ impl Overlay {
     pub(super) fn leave(&self, nodes: &mut Nodes, at: Name<'_>, victim: NodeId, orphan: Option<Place>) {
         nodes.unname(at.parent, at.name);
         nodes.changed(at.parent);
+        if let Some(Place::Orphan { file, .. }) = &orphan {
+            nodes.make_room(file);
+        }
         if let (Some(place), Ok(node)) = (orphan, nodes.get_mut(victim)) {
             node.place = place;
         }

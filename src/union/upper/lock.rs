@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use rustix::io::Errno;
@@ -40,12 +41,21 @@ pub(super) fn hold(upper: &Dir, own: &Dir, path: &Path) -> Result<Held> {
     Ok(Held { _upper: directory, _work: file })
 }
 
+/// How long a daemon may need to end when its mount is gone.
+const PATIENCE: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Who unmounts and mounts again at once does not know of the daemon in between.
 fn take(file: impl AsFd, sharing: Sharing, path: &Path) -> Result<()> {
     let doing = || format!("locking {}", path.display());
-    match try_lock(file, sharing).map_err(Error::while_doing(doing))? {
-        true => Ok(()),
-        false => Err(Errno::BUSY.into()),
+    let end = Instant::now() + PATIENCE;
+    while !try_lock(&file, sharing).map_err(Error::while_doing(doing))? {
+        if Instant::now() > end {
+            return Err(Errno::BUSY.into());
+        }
+        std::thread::sleep(PAUSE);
     }
+    Ok(())
 }
 
 pub(super) fn open(path: &Path) -> Result<Dir> {

@@ -137,7 +137,28 @@ fn tells_holes(work: &Dir) -> rustix::io::Result<bool> {
 }
 
 impl Abilities {
+    /// A full disk is no reason to keep its upper from being mounted, and emptied.
     fn of(work: &Dir, names: &Names) -> Result<Self> {
+        match Self::tried(work, names) {
+            Err(error) if matches!(error.errno(), Errno::NOSPC | Errno::DQUOT) => Ok(Self::least()),
+            tried => tried,
+        }
+    }
+
+    /// What every file system can do that a container's upper is on. Nothing is taken to come right by itself.
+    fn least() -> Self {
+        Self {
+            whiteouts: Form::Device,
+            unnamed: false,
+            rename_whiteout: false,
+            holes: false,
+            umask: 0o777,
+            user: u32::MAX,
+            group: u32::MAX,
+        }
+    }
+
+    fn tried(work: &Dir, names: &Names) -> Result<Self> {
         let (probe, made) = (names.next(), names.next());
         let whiteouts = match can(mknod(work, &probe))? {
             Some(()) => Form::Device,

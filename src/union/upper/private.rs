@@ -65,6 +65,11 @@ impl Namespace {
         }
     }
 
+    /// Whether a name is one of fuse-overlayfs's marks, which are read where its users have no others.
+    pub(super) fn is_foreign_mark(self, name: &[u8]) -> bool {
+        self == Self::User && name.starts_with(b"user.fuseoverlayfs.")
+    }
+
     pub(super) fn name(self, mark: Mark) -> Vec<u8> {
         [self.prefix(), mark.word().as_bytes()].concat()
     }

@@ -5,8 +5,6 @@ use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread;
-use std::time::Duration;
 
 use plyfs::layer::pass::{self, Pass, SidecarPolicy};
 use plyfs::layer::{Blob, ChunkCache, Contents, Index, Kind, Layer};
@@ -98,16 +96,8 @@ impl World {
         self.overlay = Some(Overlay::new(lower, Some(upper), self.options.clone()).unwrap());
     }
 
-    /// A child that another test starts has all our locks too, until it runs its program.
     fn upper(&self) -> Upper {
-        let open = || Upper::open(&self.path("upper"), &self.path("work"), &upper::Options::default());
-        for _ in 0..200 {
-            match open() {
-                Err(error) if error.errno() == Errno::BUSY => thread::sleep(Duration::from_millis(5)),
-                opened => return opened.unwrap(),
-            }
-        }
-        open().unwrap()
+        Upper::open(&self.path("upper"), &self.path("work"), &upper::Options::default()).unwrap()
     }
 
     pub fn path(&self, name: &str) -> PathBuf {

@@ -20,12 +20,11 @@ def failing(checks):
     return {name for name, (outcome, _) in checks.items() if outcome == "fail"}
 
 
-def compare(suffix):
+def compare(name, suffix):
     """Baselines name only what did not pass. Gives what is new."""
-    header, ours = results.read(found / f"plyfs{suffix}.txt")
-    before, kernel, peer = (
-        results.read(baseline / f"{name}{suffix}.txt")[1] for name in ("plyfs", "overlay", "fuse-overlayfs")
-    )
+    header, ours = results.read(found / f"{name}{suffix}.txt")
+    kept = (baseline / f"{of}{suffix}.txt" for of in ("plyfs", "overlay", "fuse-overlayfs"))
+    before, kernel, peer = (results.read(path)[1] if path.exists() else {} for path in kept)
     print(f"{header}: {results.sentence(ours)}")
     if not only_new:
         worse = {name for name in failing(ours) if kernel.get(name, ("pass",))[0] == "pass"}
@@ -39,9 +38,10 @@ def compare(suffix):
 
 
 new = set()
-for suffix in ("", "-rootless"):
-    if (found / f"plyfs{suffix}.txt").exists():
-        new |= compare(suffix)
-    else:
+# How content is kept in the upper is to change nothing.
+for name, suffix in (("plyfs", ""), ("plyfs", "-rootless"), ("plyfs-metacopy", ""), ("plyfs-metacopy", "-rootless")):
+    if (found / f"{name}{suffix}.txt").exists():
+        new |= compare(name, suffix)
+    elif name == "plyfs":
         print(f"plyfs{suffix}: no results here; scripts/posix plyfs{suffix and ' --rootless'} makes them")
 sys.exit(bool(new))

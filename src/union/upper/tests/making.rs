@@ -65,6 +65,20 @@ fn an_object_for_another_owner_and_with_an_access_list_appears_finished() {
 }
 
 #[test]
+fn a_mark_of_fuse_overlayfs_is_not_a_users_to_set_where_it_is_read() {
+    let options = Options { namespace: Some(Namespace::User), ..Options::default() };
+    let place = Place::with("/var/tmp", &options);
+    let root = place.upper.root();
+    let (at, name) = (At::Name(&root, b"."), b"user.fuseoverlayfs.opaque");
+    let set = place.upper.set_xattr(at, name, b"y", Setting::Any);
+    assert_eq!(set.unwrap_err().errno(), Errno::PERM);
+    xattr::set(at.place(), name, b"y", XattrFlags::empty()).unwrap();
+    assert_eq!(place.upper.list_xattr(at).unwrap(), Vec::<Vec<u8>>::new());
+    assert_eq!(place.upper.xattr(at, name).unwrap_err().errno(), Errno::NODATA);
+    assert_eq!(place.upper.remove_xattr(at, name).unwrap_err().errno(), Errno::PERM);
+}
+
+#[test]
 fn a_file_without_a_name_gets_one_also_over_a_whiteout() {
     everywhere(|place| {
         let upper = &place.upper;

@@ -48,7 +48,7 @@ impl Place {
 
     /// Of a directory that others keep.
     pub fn at(directory: &Path, options: &Options) -> Place {
-        let upper = open_waiting(directory, options).unwrap();
+        let upper = open(directory, options).unwrap();
         Place { directory: directory.to_owned(), kept: None, upper }
     }
 
@@ -86,19 +86,6 @@ impl Place {
 
 pub(super) fn open(directory: &Path, options: &Options) -> Result<Upper> {
     Upper::open(&directory.join("upper"), &directory.join("work"), options)
-}
-
-/// A process that another test starts has our locks too, until it runs its program.
-fn open_waiting(directory: &Path, options: &Options) -> Result<Upper> {
-    for _ in 0..200 {
-        match open(directory, options) {
-            Err(error) if error.errno() == rustix::io::Errno::BUSY => {
-                std::thread::sleep(std::time::Duration::from_millis(5));
-            }
-            opened => return opened,
-        }
-    }
-    open(directory, options)
 }
 
 fn describe(upper: &Upper, directory: &Dir, path: &str, lines: &mut Vec<String>) {
