@@ -1,6 +1,7 @@
 //! Plain directories stacked as layers, merged where someone looks. Each is opened through a read-only mount where that
 //! is allowed; in any case nothing is opened for writing.
 
+mod aliases;
 mod merge;
 mod object;
 #[cfg(test)]
@@ -10,11 +11,12 @@ mod whiteout;
 use std::collections::HashMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
 
+use self::aliases::Aliases;
 use self::object::Stacked;
 use super::object::Below;
 use super::{Error, Result};
@@ -39,6 +41,7 @@ struct Layer {
     /// Which file system its numbers are of; 0 is the upper's.
     file_system: u32,
     uuid: Option<[u8; 16]>,
+    aliases: OnceLock<Aliases>,
 }
 
 /// The root of `layers`, the top one first. `upper` is the file system (`st_dev`) that the numbers of the upper are of.
@@ -51,7 +54,7 @@ pub fn directories(layers: &[PathBuf], namespace: Namespace, upper: Option<u64>)
         let next = if upper.is_none() { file_systems.len() } else { file_systems.len().max(1) };
         let file_system = *file_systems.entry(device).or_insert(next as u32);
         let uuid = uuid(&root);
-        opened.push(Layer { root, path: path.clone(), file_system, uuid });
+        opened.push(Layer { root, path: path.clone(), file_system, uuid, aliases: OnceLock::new() });
     }
     let all = Arc::new(Directories { layers: opened, namespace });
     Ok(Arc::new(Stacked::root(all)?))

@@ -276,21 +276,26 @@ fn more_files_can_be_open_than_the_process_may_have_open() {
 }
 
 #[test]
-fn hard_links_of_an_image_stay_linked() {
-    let mut world = World::new(
-        Side::Image,
-        "layer
-         dir a
-         dir b
-         file a/one : text
-         link b/two -> a/one
-         link three -> a/one",
-    );
-    world.unlink("three").unwrap();
-    world.write("a/one", 0, b"TEXT").unwrap();
-    assert_tree(&mut world, &["a/", "a/one: TEXT", "b/", "b/two: TEXT"]);
-    let [one, two] = ["a/one", "b/two"].map(|path| world.attributes(path).unwrap());
-    assert_eq!((one.node, one.links), (two.node, 2));
+fn hard_links_of_a_lower_side_stay_linked_under_the_names_that_show() {
+    for side in [Side::Image, Side::Directories] {
+        let mut world = World::new(
+            side,
+            "layer
+             dir a
+             dir b
+             file a/one : text
+             link b/two -> a/one
+             link three -> a/one
+             link four -> a/one
+             layer
+             file four : another",
+        );
+        world.unlink("three").unwrap();
+        world.write("a/one", 0, b"TEXT").unwrap();
+        assert_tree(&mut world, &["a/", "a/one: TEXT", "b/", "b/two: TEXT", "four: another"]);
+        let [one, two] = ["a/one", "b/two"].map(|path| world.attributes(path).unwrap());
+        assert_eq!((one.node, one.links), (two.node, 2));
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use rustix::fs::{FileType, Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 
 use super::whiteout::{self, Found};
-use super::{Directories, merge};
+use super::{Directories, aliases, merge};
 use crate::layer::{Kind, Time};
 use crate::lower::Result;
 use crate::lower::object::{Below, Child, Located, Object, Pairs, Path, Stat, join};
@@ -244,9 +244,18 @@ impl Object for Stacked {
         Ok(Some(Located { object: self.open(OFlags::PATH)?, uuid }))
     }
 
-    /// Which other names an inode has would take a walk of the whole layer.
     fn aliases(&self) -> Result<Vec<Path>> {
-        Ok(Vec::new())
+        let known = &self.all.layers[self.described].aliases;
+        let all = match known.get() {
+            Some(all) => all,
+            None => {
+                let found = self.told(aliases::find(&self.all, self.described))?;
+                known.get_or_init(|| found)
+            }
+        };
+        let raw = self.told(rustix::fs::fstat(self.open(OFlags::PATH)?))?;
+        let names = |path: &Vec<u8>| path.split(|&byte| byte == b'/').map(<[u8]>::to_vec).collect();
+        Ok(all.get(&(raw.st_dev, raw.st_ino)).into_iter().flatten().map(names).collect())
     }
 }
 
