@@ -52,6 +52,8 @@ pub struct Options {
     pub xattrs: bool,
     /// A file whose attributes change is copied up without its content. None: as the kind of upper has it.
     pub metacopy: Option<bool>,
+    /// The upper is one of the store's, which only plyfs reads until it is sealed.
+    pub kept: bool,
     /// `context=…` and its kin, for the kernel.
     pub labels: Vec<String>,
     /// The kernel reads files that are cached whole by itself.
@@ -81,6 +83,7 @@ impl Default for Options {
             access_lists: true,
             xattrs: true,
             metacopy: None,
+            kept: false,
             labels: Vec::new(),
             passthrough: false,
             debug: false,

@@ -9,6 +9,7 @@ pub mod handle;
 pub mod map;
 pub mod mount;
 pub mod namespace;
+pub mod order;
 pub mod process;
 pub mod socket;
 pub mod terminal;

@@ -207,14 +207,16 @@ impl Overlay {
     /// Where everything belongs to one, whose files they are on disk matters to nobody: a plain user's are the user's.
     fn facts(&self, below: &Below, wanted: Wanted) -> Result<Facts> {
         let mut facts = Facts::read(below, wanted, |stat| self.may_wait(below, stat.size, wanted))?;
-        let own = rustix::process::geteuid();
-        match &self.options.ids.users {
-            Ids::All(_) if !own.is_root() => facts.stat.user = own.as_raw(),
-            _ => {}
+        let plain_user = || Some(rustix::process::geteuid()).filter(|user| !user.is_root());
+        if let Ids::All(_) = &self.options.ids.users
+            && let Some(user) = plain_user()
+        {
+            facts.stat.user = user.as_raw();
         }
-        match &self.options.ids.groups {
-            Ids::All(_) if !own.is_root() => facts.stat.group = rustix::process::getegid().as_raw(),
-            _ => {}
+        if let Ids::All(_) = &self.options.ids.groups
+            && plain_user().is_some()
+        {
+            facts.stat.group = rustix::process::getegid().as_raw();
         }
         Ok(facts)
     }

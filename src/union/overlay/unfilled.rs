@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use super::super::partial::Partial;
 use super::copy_up::Wanted;
 use super::nodes::{Nodes, Place};
-use super::upper::{Object, Reader, Shown, Unfilled};
+use super::upper::{Located, Object, Origin, Reader, Shown, Unfilled};
 use super::{Errno, NodeId, Overlay, Result, fault, upper};
 use crate::layer::Kind;
 use crate::lower::Below;
@@ -88,7 +88,8 @@ impl Overlay {
         if self.nodes.read().get(id)?.by_blocks {
             return Ok(());
         }
-        self.upper()?.fill_by_blocks(self.writable(id)?.as_fd(), below.path())?;
+        let file = self.writable(id)?;
+        with_origin(below, |origin| Ok(self.upper()?.fill_by_blocks(file.as_fd(), origin, below.path())?))?;
         self.nodes.write().get_mut(id)?.by_blocks = true;
         Ok(())
     }
@@ -97,7 +98,11 @@ impl Overlay {
         let copying = self.nodes.read().get(id)?.copying.clone();
         let _alone = copying.lock();
         let Some(partial) = self.partial(id)? else { return Ok(()) };
-        with_lacking(&partial, |lacking| Ok(self.upper()?.fill(partial.file.as_fd(), lacking)?))?;
+        with_lacking(&partial, |lacking| {
+            with_origin(&partial.below, |origin| {
+                Ok(self.upper()?.fill(partial.file.as_fd(), lacking, origin)?)
+            })
+        })?;
         self.is_filled(id)
     }
 
@@ -120,7 +125,7 @@ impl Overlay {
         let copying = self.nodes.read().get(id)?.copying.clone();
         let _alone = copying.lock();
         let Some(partial) = self.partial(id)? else { return Ok(()) };
-        self.upper()?.filled(partial.file.as_fd())?;
+        with_origin(&partial.below, |origin| Ok(self.upper()?.filled(partial.file.as_fd(), origin)?))?;
         self.is_filled(id)
     }
 
@@ -153,7 +158,9 @@ impl Overlay {
         })?;
         // What is said to be there has to outlive a power cut.
         upper.sync_all()?;
-        self.each_unfilled(&mut |partial| Ok(upper.filled(partial.file.as_fd())?))?;
+        self.each_unfilled(&mut |partial| {
+            with_origin(&partial.below, |origin| Ok(upper.filled(partial.file.as_fd(), origin)?))
+        })?;
         upper.seal()?;
         Ok(sealed)
     }
@@ -177,6 +184,13 @@ impl Overlay {
 
 fn told() -> impl FnOnce(crate::lower::Error) -> super::Error {
     fault("looking for a file's content")
+}
+
+fn with_origin<R>(below: &Below, act: impl FnOnce(&Origin<'_>) -> Result<R>) -> Result<R> {
+    let located = below.located().map_err(told())?;
+    let number = below.stat().map_err(told())?.number;
+    let object = located.as_ref().map(|at| Located { object: at.object.as_fd(), uuid: at.uuid });
+    act(&Origin { file_system: number.file_system, inode: number.inode, object })
 }
 
 fn with_lacking<R>(partial: &Partial, act: impl FnOnce(&Reader<'_>) -> Result<R>) -> Result<R> {

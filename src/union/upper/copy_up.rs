@@ -114,7 +114,7 @@ impl Upper {
         };
         self.finish(&stage, &self.finish_of(original, names)?)?;
         if copied == Copied::Written && self.policy == Policy::Auto {
-            stage.sync()?;
+            stage.order()?;
         }
         Ok(stage)
     }
@@ -125,7 +125,7 @@ impl Upper {
             marks.push((Mark::Origin, origin::encode(&original.origin)));
         }
         if let Data::Later { path, .. } = original.data {
-            marks.extend(self.wait(path)?);
+            marks = self.wait(&original.origin, marks, path)?;
         }
         Ok(Finish {
             user: original.user,

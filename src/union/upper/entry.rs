@@ -74,7 +74,14 @@ impl Upper {
             }
             _ => false,
         };
-        let number = match value(Mark::Number)?.flatten().as_deref().and_then(origin::number) {
+        let unfilled = match stat.kind {
+            FileType::RegularFile => self.unfilled(parent, name, &listed)?,
+            _ => None,
+        };
+        let (unfilled, told) = unfilled.map_or((None, None), |(unfilled, number)| (Some(unfilled), number));
+        let stored =
+            || Ok::<_, super::Error>(value(Mark::Number)?.flatten().as_deref().and_then(origin::number));
+        let number = match told.map_or_else(stored, |number| Ok(Some(number)))? {
             Some(number) => number,
             None => {
                 let handle = value(Mark::Origin)?.flatten();
@@ -89,10 +96,7 @@ impl Upper {
                 FileType::Directory => value(Mark::Redirect)?.flatten(),
                 _ => None,
             },
-            unfilled: match stat.kind {
-                FileType::RegularFile => self.unfilled(parent, name, &listed)?,
-                _ => None,
-            },
+            unfilled,
             stat,
         }))
     }

@@ -14,7 +14,7 @@ use crate::sys::file::{Sharing, try_lock};
 use crate::sys::mount;
 
 /// Locks that are held as long as the upper is open.
-pub(super) struct Held {
+pub struct Held {
     _upper: OwnedFd,
     _work: OwnedFd,
 }

@@ -42,7 +42,7 @@ pub use entry::{Entry, Number, Object};
 pub use error::{Error, Result};
 pub use links::Alias;
 pub use list::{Listed, Shown};
-pub use lock::{Shared, share};
+pub use lock::{Held as Locks, Shared, share};
 pub use open::BLOCK;
 pub use origin::{Located, Origin};
 pub use private::Namespace;
@@ -58,6 +58,8 @@ pub struct Options {
     /// Where private attributes are; tried when not given.
     pub namespace: Option<Namespace>,
     pub sync: Policy,
+    /// Only plyfs reads the upper, until it is sealed.
+    pub kept: bool,
     /// The directories below, which must not overlap with the upper.
     pub layers: Vec<PathBuf>,
 }
@@ -75,6 +77,7 @@ pub struct Upper {
     records: Dir,
     namespace: Namespace,
     policy: Policy,
+    kept: bool,
     abilities: Abilities,
     staging: stage::Names,
     whiteouts: whiteout::Shared,
@@ -101,6 +104,11 @@ struct Abilities {
 }
 
 impl Upper {
+    /// For who leaves the tree to another writer: nobody else takes it while these are held.
+    pub fn into_locks(self) -> Locks {
+        self._locks
+    }
+
     pub fn root(&self) -> Dir {
         self.root.clone()
     }

@@ -37,6 +37,7 @@ impl Upper {
             work: inner,
             namespace,
             policy: options.sync,
+            kept: options.kept,
             abilities,
             staging,
             whiteouts: Default::default(),

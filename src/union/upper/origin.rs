@@ -40,6 +40,9 @@ fn encode_handle(uuid: [u8; 16], handle: &handle::Handle) -> Option<Vec<u8>> {
     Some([&[VERSION, MAGIC, length, NATIVE, handle.kind][..], &uuid[..], &handle.bytes[..]].concat())
 }
 
+/// How long it is.
+pub(super) const NUMBER: usize = 12;
+
 /// The number as it is stored: 4 bytes file system, 8 bytes inode, little-endian.
 pub(super) fn encode_number(origin: &Origin<'_>) -> Vec<u8> {
     [&origin.file_system.to_le_bytes()[..], &origin.inode.to_le_bytes()[..]].concat()

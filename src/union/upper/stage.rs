@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::{At, Dir, Policy, Result, Upper, What};
 use crate::sys::file::path_of;
+use crate::sys::order;
 
 /// Names for what is staged. The directory is ours alone and empty at the start, so that counting is enough.
 #[derive(Default)]
@@ -145,6 +146,14 @@ impl<'u> Stage<'u> {
 
     pub(super) fn file(&self) -> Option<&File> {
         self.file.as_ref()
+    }
+
+    /// Makes its content outlive a power cut if its name does.
+    pub(super) fn order(&self) -> Result<()> {
+        match &self.file {
+            Some(file) => Ok(order::before_name(file.as_fd())?),
+            None => Ok(()),
+        }
     }
 
     /// Makes its content and attributes outlive a power cut. Only files and directories can be asked for that.

@@ -1,19 +1,18 @@
 //! Files that were copied up without their content, which then stays in the lower file: the kernel's `metacopy`, with
-//! `redirect` for the path, where the kernel follows it; else `plyfs.unfilled`, whose value is that path. A file of the
-//! latter may be filled in part: where it has data, the data counts, and its holes are the lower file's.
-//!
-//! Which form it is, nothing else than an upper that is told so writes it; [`Upper::is_sealed`] tells whether one has any.
+//! `redirect` for the path, where the kernel is to follow it; else `plyfs.unfilled`, whose value is the lower file's number
+//! and that path: one mark, since an inode has room for little more. A file of the latter may be filled in part: where it
+//! has data, the data counts, and its holes are the lower file's.
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{AtFlags, XattrFlags};
+use rustix::fs::{AtFlags, FileType, XattrFlags};
 use rustix::io::Errno;
 
 use super::journal::{INCOMPATIBLE, let_kernel_mount, make_directory};
 use super::private::Mark;
 use super::recovery::UNFILLED;
-use super::{At, Data, Dir, Marks, Namespace, Policy, Reader, Result, Times, Upper};
-use crate::sys::xattr;
+use super::{At, Data, Dir, Marks, Namespace, Number, Origin, Policy, Reader, Result, Times, Upper, origin};
+use crate::sys::{order, xattr};
 use crate::union::NAME_MAX;
 
 /// Where the content of a file is that is not, or not all, in the upper.
@@ -57,21 +56,35 @@ fn target(path: &[u8]) -> Vec<u8> {
     [&b"/"[..], path].concat()
 }
 
+/// The value of our own mark.
+fn own(origin: &Origin<'_>, path: &[u8]) -> Vec<u8> {
+    [&origin::encode_number(origin)[..], &target(path)].concat()
+}
+
 impl Upper {
-    pub(super) fn unfilled(&self, parent: &Dir, name: &[u8], marks: &Marks) -> Result<Option<Unfilled>> {
+    /// With the number that our own mark tells.
+    pub(super) fn unfilled(
+        &self,
+        parent: &Dir,
+        name: &[u8],
+        marks: &Marks,
+    ) -> Result<Option<(Unfilled, Option<Number>)>> {
         let value = |mark| self.mark(parent, name, mark);
+        let unknown = Ok(Some((Unfilled::Unknown, None)));
         let found = match (marks.has(Mark::Unfilled), marks.has(Mark::Metacopy)) {
             (false, false) => return Ok(None),
-            (true, _) => value(Mark::Unfilled)?,
-            // As the kernel has it: anyone could have set it, to be shown what only others may see.
-            (false, true) if self.namespace == Namespace::User => return Ok(Some(Unfilled::Unknown)),
-            // A value is a digest that the content would have to be held against.
-            (false, true) if value(Mark::Metacopy)?.is_some_and(|value| !value.is_empty()) => {
-                return Ok(Some(Unfilled::Unknown));
+            (true, _) => {
+                let value = value(Mark::Unfilled)?.unwrap_or_default();
+                let Some((number, target)) = value.split_at_checked(origin::NUMBER) else { return unknown };
+                return Ok(Some((Unfilled::parse(target.to_vec()), origin::number(number))));
             }
-            (false, true) => Some(value(Mark::Redirect)?.unwrap_or_else(|| name.to_vec())),
+            // As the kernel has it: anyone could have set it, to be shown what only others may see.
+            (false, true) if self.namespace == Namespace::User => return unknown,
+            // A value is a digest that the content would have to be held against.
+            (false, true) if value(Mark::Metacopy)?.is_some_and(|value| !value.is_empty()) => return unknown,
+            (false, true) => value(Mark::Redirect)?.unwrap_or_else(|| name.to_vec()),
         };
-        Ok(Some(Unfilled::parse(found.unwrap_or_default())))
+        Ok(Some((Unfilled::parse(found), None)))
     }
 
     /// Whether an object can be copied up with [`Data::Later`].
@@ -84,23 +97,29 @@ impl Upper {
         self.abilities.holes
     }
 
-    /// The marks of an object without content; they are known to be there before they are.
-    pub(super) fn wait(&self, path: &[u8]) -> Result<Vec<(Mark, Vec<u8>)>> {
+    /// The marks of an object without content, besides those of any copy. It is noted that there are some before there
+    /// are.
+    pub(super) fn wait(
+        &self,
+        origin: &Origin<'_>,
+        copied: Vec<(Mark, Vec<u8>)>,
+        path: &[u8],
+    ) -> Result<Vec<(Mark, Vec<u8>)>> {
         let target = target(path);
-        if self.namespace == Namespace::Trusted && target.len() <= LONGEST_REDIRECT {
+        if self.namespace == Namespace::Trusted && !self.kept && target.len() <= LONGEST_REDIRECT {
             self.note_unfilled(&mut self.unfilled_known.lock())?;
-            return Ok(vec![(Mark::Redirect, target), (Mark::Metacopy, Vec::new())]);
+            return Ok([copied, vec![(Mark::Redirect, target), (Mark::Metacopy, Vec::new())]].concat());
         }
         self.bar_kernel()?;
-        Ok(vec![(Mark::Unfilled, target)])
+        Ok(vec![(Mark::Unfilled, own(origin, path))])
     }
 
     /// Makes what is written to an unfilled file count, block by block. `path` is the lower file's.
-    pub fn fill_by_blocks(&self, file: BorrowedFd<'_>, path: &[u8]) -> Result<()> {
+    pub fn fill_by_blocks(&self, file: BorrowedFd<'_>, origin: &Origin<'_>, path: &[u8]) -> Result<()> {
         let (place, name) = (At::Open(file).place(), self.namespace.name(Mark::Unfilled));
         if xattr::get(place, &name)?.is_none() {
             self.bar_kernel()?;
-            xattr::set(place, &name, &target(path), XattrFlags::empty())?;
+            xattr::set(place, &name, &own(origin, path), XattrFlags::empty())?;
         }
         Ok(())
     }
@@ -126,13 +145,13 @@ impl Upper {
     }
 
     /// Gives an unfilled file what it lacks; everything else stays. `file` is open for reading and writing.
-    pub fn fill(&self, file: BorrowedFd<'_>, lacking: &Reader<'_>) -> Result<()> {
+    pub fn fill(&self, file: BorrowedFd<'_>, lacking: &Reader<'_>, origin: &Origin<'_>) -> Result<()> {
         self.pour(file, lacking)?;
         // What has no name does not outlive a power cut anyway.
         if self.policy != Policy::Volatile && self.stat(At::Open(file))?.links > 0 {
-            rustix::fs::fsync(file)?;
+            order::before_name(file)?;
         }
-        self.filled(file)
+        self.filled(file, origin)
     }
 
     /// As [`Upper::fill`], for who syncs and says [`Upper::filled`] later.
@@ -141,7 +160,12 @@ impl Upper {
     }
 
     /// Says that all content is there, in an order in which the kernel may see any part of it.
-    pub fn filled(&self, file: BorrowedFd<'_>) -> Result<()> {
+    pub fn filled(&self, file: BorrowedFd<'_>, origin: &Origin<'_>) -> Result<()> {
+        let (at, kind) = (At::Open(file), FileType::RegularFile);
+        self.set_mark(at, kind, Mark::Number, &origin::encode_number(origin))?;
+        if self.stat(at)?.links < 2 {
+            self.set_mark(at, kind, Mark::Origin, &origin::encode(origin))?;
+        }
         for mark in [Mark::Metacopy, Mark::Redirect, Mark::Unfilled] {
             match xattr::remove(At::Open(file).place(), &self.namespace.name(mark)) {
                 Err(Errno::NODATA) => {}

@@ -137,8 +137,10 @@ fn content_that_comes_later_changes_nothing_else() {
             give(b"text");
             Ok(())
         };
-        place.upper.fill(open.as_fd(), &Reader { size: 4, extents: None, read: &read }).unwrap();
+        let lacking = Reader { size: 4, extents: None, read: &read };
+        place.upper.fill(open.as_fd(), &lacking, &file.origin).unwrap();
         let Entry::Object(found) = place.upper.entry(&root, b"f").unwrap() else { panic!() };
+        assert_eq!(found.number, object.number);
         assert!(found.unfilled.is_none() && found.stat.modified == WHEN);
         assert_eq!(place.tree(), ["/f file \"text\" 4755"]);
         place.upper.seal().unwrap();

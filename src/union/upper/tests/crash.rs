@@ -13,7 +13,7 @@ const SEQUENCE: &str = "PLYFS_TEST_SEQUENCE";
 const DIRECTORY: &str = "PLYFS_TEST_DIRECTORY";
 
 /// Those that change something: between any two of them nothing else does.
-const CALLS: [&str; 21] = [
+const CALLS: [&str; 22] = [
     "linkat",
     "renameat2",
     "renameat",
@@ -35,6 +35,7 @@ const CALLS: [&str; 21] = [
     "pwrite64",
     "fsync",
     "syncfs",
+    "sync_file_range",
 ];
 
 /// A sequence, with what has to be there before.
@@ -95,6 +96,8 @@ fn link_up(place: &Place) {
     place.upper.copy_up_links(&aliases, &original(What::File, Data::File(hard.as_fd()))).unwrap();
 }
 
+const ORIGIN: Origin<'_> = Origin { file_system: 1, inode: 77, object: None };
+
 /// `changed`, copied up without its content.
 fn copy_attributes(place: &Place) {
     let size = std::fs::metadata(place.path("lower/changed")).unwrap().len();
@@ -120,12 +123,12 @@ fn with_lacking(partial: &Partial, act: impl FnOnce(&Reader<'_>)) {
 
 fn fill(place: &Place) {
     let partial = partial(place);
-    with_lacking(&partial, |lacking| place.upper.fill(partial.file.as_fd(), lacking).unwrap());
+    with_lacking(&partial, |lacking| place.upper.fill(partial.file.as_fd(), lacking, &ORIGIN).unwrap());
 }
 
 fn write_block(place: &Place) {
     let partial = partial(place);
-    place.upper.fill_by_blocks(partial.file.as_fd(), b"changed").unwrap();
+    place.upper.fill_by_blocks(partial.file.as_fd(), &ORIGIN, b"changed").unwrap();
     partial.write(b"!", 2).unwrap();
 }
 
@@ -133,7 +136,7 @@ fn seal(place: &Place) {
     let partial = partial(place);
     with_lacking(&partial, |lacking| place.upper.pour(partial.file.as_fd(), lacking).unwrap());
     place.upper.sync_all().unwrap();
-    place.upper.filled(partial.file.as_fd()).unwrap();
+    place.upper.filled(partial.file.as_fd(), &ORIGIN).unwrap();
     place.upper.seal().unwrap();
 }
 
@@ -150,7 +153,7 @@ fn empty_replaced(place: &Place) {
     place.upper.unlink(&replaced, b"old", Below::Something).unwrap();
 }
 
-const SEQUENCES: [Sequence; 20] = [
+const SEQUENCES: [Sequence; 22] = [
     Sequence {
         name: "copy a file",
         before: |_| {},
@@ -159,8 +162,10 @@ const SEQUENCES: [Sequence; 20] = [
     Sequence { name: "copy attributes", before: |_| {}, act: copy_attributes },
     Sequence { name: "fill in", before: copy_attributes, act: fill },
     Sequence { name: "write a block", before: copy_attributes, act: write_block },
+    Sequence { name: "kept: copy attributes", before: |_| {}, act: copy_attributes },
+    Sequence { name: "kept: fill in", before: copy_attributes, act: fill },
     Sequence {
-        name: "fill in around a block",
+        name: "kept: fill in around a block",
         before: |place| {
             copy_attributes(place);
             write_block(place);
@@ -255,7 +260,11 @@ const SEQUENCES: [Sequence; 20] = [
 fn the_one_that_is_harmed() {
     let (Ok(name), Ok(directory)) = (std::env::var(SEQUENCE), std::env::var(DIRECTORY)) else { return };
     let sequence = SEQUENCES.iter().find(|sequence| sequence.name == name).unwrap();
-    (sequence.act)(&Place::at(Path::new(&directory), &Options::default()));
+    (sequence.act)(&Place::at(Path::new(&directory), &options(sequence)));
+}
+
+fn options(sequence: &Sequence) -> Options {
+    Options { kept: sequence.name.starts_with("kept: "), ..Options::default() }
 }
 
 /// What is done to a process at one of its system calls.
@@ -297,7 +306,7 @@ fn run(sequence: &Sequence, directory: &Path, mut command: Command) -> ExitStatu
 }
 
 fn prepared(sequence: &Sequence) -> tempfile::TempDir {
-    let place = Place::new("/dev/shm");
+    let place = Place::with("/dev/shm", &options(sequence));
     std::fs::create_dir(place.path("lower")).unwrap();
     make_lower(&place.path("."), &LOWER);
     std::fs::hard_link(place.path("lower/hard"), place.path("lower/dir/link")).unwrap();
