@@ -17,7 +17,7 @@ use super::umount::told;
 use super::wanted;
 use crate::container::{Placement, write_bundle};
 use crate::mount::daemon::{self, Detached, Launch, Outcome};
-use crate::mount::{self, Options, Request, Uppers};
+use crate::mount::{self, Driver, Options, Request, Uppers};
 
 /// Make a bundle for an OCI runtime: an image mounted at DIR/rootfs, and DIR/config.json
 ///
@@ -63,7 +63,7 @@ fn bundle(context: &Context, arguments: &Arguments, launch: Launch) -> anyhow::R
     let words = if root { &["suid"][..] } else { &[] };
     let options = Options::parse(words).map_err(|error| Usage(error.to_string()))?.of_a_writer();
     let name = arguments.name.clone().unwrap_or_else(|| Uppers::name_for(&opened.shown()));
-    let tree = kept(context, &opened, lower, &name, &options)?;
+    let tree = kept(context, &opened, lower, &name, &options, Driver::Fuse)?;
     let request = Request {
         store: Some(context.root().to_owned()),
         log: None,

@@ -58,11 +58,34 @@ pub struct Arguments {
     /// Its work directory, on the same file system
     #[arg(long, value_name = "DIR", requires = "upper")]
     work: Option<PathBuf>,
+    /// Who answers: plyfs itself, or the kernel's overlayfs over plyfs's read-only mount. The kernel is faster at work on
+    /// many small files; it needs root or `plyfs unshare`, cannot rename a directory of the image, and parts hard links.
+    /// `auto` takes the kernel wherever it can
+    #[arg(long, value_name = "DRIVER", default_value = "fuse")]
+    driver: Driver,
     /// Of the list: `table`, `table TEMPLATE`, `json` or a Go template
     #[arg(long, value_name = "FORMAT", conflicts_with = "image")]
     format: Option<String>,
     #[command(flatten)]
     platform: Choice,
+}
+
+/// Who answers what is asked of a mount that is written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Driver {
+    Fuse,
+    Overlay,
+    Auto,
+}
+
+impl From<Driver> for mount::Driver {
+    fn from(driver: Driver) -> Self {
+        match driver {
+            Driver::Fuse => Self::Fuse,
+            Driver::Overlay => Self::Overlay,
+            Driver::Auto => Self::Auto,
+        }
+    }
 }
 
 /// Where what is written goes.
@@ -85,6 +108,10 @@ impl Arguments {
     fn options(&self) -> Result<Options, InvalidOption> {
         let options = Options::parse(&self.options)?;
         match self.upper() {
+            Upper::None if self.driver == Driver::Overlay => Err(InvalidOption::Refused {
+                word: "--driver overlay".to_owned(),
+                why: "it is for a mount that is written to: add --rw",
+            }),
             Upper::None => options.refuse_upper_words().map(|()| options),
             Upper::Kept { .. } | Upper::Own(_) => {
                 options.refuse_image_words().map(|()| options.of_a_writer())
@@ -117,7 +144,7 @@ fn serve(
 ) -> anyhow::Result<()> {
     let opened = open(context, image, arguments.platform.platform()?.as_ref())?;
     let lower = Arc::new(lower(&opened)?);
-    let (tree, upper) = tree(context, &opened, lower, &arguments.upper(), &options)?;
+    let (tree, upper) = tree(context, &opened, lower, arguments, &options)?;
     let request = Request {
         store: Some(context.root().to_owned()),
         log: None,
@@ -139,15 +166,16 @@ fn tree(
     context: &Context,
     opened: &Opened,
     lower: Arc<Lower>,
-    upper: &Upper,
+    arguments: &Arguments,
     options: &Options,
 ) -> anyhow::Result<(Tree, Option<String>)> {
-    match upper {
+    let driver = mount::Driver::from(arguments.driver);
+    match &arguments.upper() {
         Upper::None => Ok((mount::open::image(lower, options), None)),
-        Upper::Own(paths) => Ok((mount::open::image_with_upper(lower, paths, options).map_err(told)?, None)),
+        Upper::Own(paths) => Ok((driver.image(lower, paths, options).map_err(told)?, None)),
         Upper::Kept { name } => {
             let name = name.clone().unwrap_or_else(|| Uppers::name_for(&opened.shown()));
-            Ok((kept(context, opened, lower, &name, options)?, Some(name)))
+            Ok((kept(context, opened, lower, &name, options, driver)?, Some(name)))
         }
     }
 }
@@ -159,11 +187,12 @@ pub fn kept(
     lower: Arc<Lower>,
     name: &str,
     options: &Options,
+    driver: mount::Driver,
 ) -> anyhow::Result<Tree> {
     let base = base(opened, &lower, options)?;
     let kept = Uppers::of_store(context.root()).open(name, &base).map_err(told)?;
     kept.refuse_in_use().map_err(told)?;
-    mount::open::image_with_upper(lower, &kept.paths(), &kept.options(options)).map_err(told)
+    driver.image(lower, &kept.paths(), &kept.options(options)).map_err(told)
 }
 
 fn base(opened: &Opened, lower: &Lower, options: &Options) -> anyhow::Result<Base> {

@@ -18,7 +18,7 @@ use super::umount::told;
 use super::wanted;
 use crate::container::{self, Container, Containers, Held, Runtime, process, signals};
 use crate::mount::daemon::{self, Detached, Launch, Outcome};
-use crate::mount::{self, Options, Request, namespace};
+use crate::mount::{self, Driver, Options, Request, namespace};
 use crate::oci::{Platform, RunConfig};
 use crate::union::{IdMap, Ids};
 
@@ -243,7 +243,7 @@ fn serve(context: &Context, held: &Held, launch: Launch) -> anyhow::Result<()> {
     let opened = open(context, &container.opened_by, platform.as_ref())?;
     let lower = Arc::new(lower(&opened)?);
     let options = options(container)?;
-    let tree = kept(context, &opened, lower, &container.name, &options)?;
+    let tree = kept(context, &opened, lower, &container.name, &options, Driver::Fuse)?;
     let request = Request {
         store: None,
         log: Some(held.log_of_daemon()),

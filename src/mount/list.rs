@@ -78,7 +78,7 @@ fn is_there(record: &Record, there: &[Mounted]) -> bool {
 }
 
 fn is_of(record: &Record, mount: &Mounted) -> bool {
-    mount.file_system == FILE_SYSTEM
+    mount.may_be_ours()
         && mount.target == record.target
         && record.device.as_ref().is_none_or(|device| *device == mount.device)
 }
@@ -153,7 +153,7 @@ fn standing_at(records: &Records, path: &Path) -> Result<Standing, Error> {
     let names = names(path);
     let found = names.iter().find_map(|name| there.iter().rfind(|mount| mount.target == *name));
     match found {
-        Some(mount) if mount.file_system == FILE_SYSTEM => return Ok(Standing::Here(mount.clone())),
+        Some(mount) if is_ours(records, mount)? => return Ok(Standing::Here(mount.clone())),
         Some(mount) => {
             let file_system = mount.file_system.clone();
             return Err(Error::NotOurs { path: path.to_owned(), file_system });
@@ -163,6 +163,14 @@ fn standing_at(records: &Records, path: &Path) -> Result<Standing, Error> {
     let is_named = |standing: &Standing| matches!(standing, Standing::Elsewhere(record, _) if names.contains(&record.target));
     let mut elsewhere = elsewhere(records, &there)?.into_iter();
     elsewhere.find(is_named).ok_or_else(|| Error::NotMounted(path.to_owned()))
+}
+
+/// A mount of the kernel's overlayfs is ours only by its record.
+fn is_ours(records: &Records, mount: &Mounted) -> Result<bool, Error> {
+    if mount.file_system == FILE_SYSTEM {
+        return Ok(true);
+    }
+    Ok(mount.may_be_ours() && list(records)?.iter().any(|known| is_of(&known.record, mount)))
 }
 
 /// What a path may be called in a list of mounts.

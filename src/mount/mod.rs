@@ -3,6 +3,7 @@
 
 pub mod daemon;
 pub mod doctor;
+mod kernel;
 mod list;
 pub mod namespace;
 pub mod open;
@@ -17,6 +18,7 @@ mod words;
 use std::io;
 use std::path::PathBuf;
 
+pub use kernel::Driver;
 pub use list::{Mount, State, Which, find, list, unmount};
 pub use options::{InvalidOption, Options};
 pub use overlay::{Overlay, UpperPaths};
@@ -55,6 +57,12 @@ pub enum Error {
     OtherImage { name: String, image: String },
     #[error("upper {path}: {source}")]
     Upper { path: PathBuf, source: upper::Error },
+    #[error("the kernel's overlayfs cannot be used: {0}")]
+    KernelCannot(&'static str),
+    #[error("mounting the kernel's overlayfs on {target}: {source}")]
+    Kernel { target: PathBuf, source: io::Error },
+    #[error("upper {0} has files whose content is in the image, where the kernel would not find it")]
+    Unsealed(PathBuf),
     #[error(transparent)]
     Lower(#[from] crate::lower::Error),
     #[error(transparent)]
@@ -77,6 +85,10 @@ impl Error {
                 Some("a mount whose daemon died is still there; `plyfs umount` takes it away")
             }
             Self::NoUpper(_) => Some("`plyfs uppers` lists what there is"),
+            Self::Unsealed(_) => {
+                Some("`plyfs upper seal NAME` fills them in; `--driver fuse` needs no filling")
+            }
+            Self::KernelCannot(_) | Self::Kernel { .. } => Some("`--driver fuse` works everywhere"),
             Self::UpperInUse(_) => Some("`plyfs mount` says where; unmount it first"),
             Self::OtherImage { .. } => {
                 Some("give this one a name with `--name`, or remove the other with `plyfs uppers rm`")

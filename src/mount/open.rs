@@ -27,14 +27,14 @@ pub fn seal(lower: Arc<Lower>, paths: &UpperPaths, options: &Options) -> Result<
 }
 
 fn over_image(lower: Arc<Lower>, paths: &UpperPaths, options: &Options) -> Result<union::Overlay, Error> {
-    let upper = open_upper(paths, &[], options)?;
+    let upper = self::upper(paths, &[], options)?;
     Ok(union::Overlay::new(lower::image(lower), Some(upper), of_union(options))?)
 }
 
 /// Directories over each other, and what changes over them all.
 pub fn directories(asked: &Overlay) -> Result<Tree, Error> {
     let options = &asked.options;
-    let upper = asked.upper.as_ref().map(|paths| open_upper(paths, &asked.lowers, options)).transpose()?;
+    let upper = asked.upper.as_ref().map(|paths| self::upper(paths, &asked.lowers, options)).transpose()?;
     let namespace = match upper.as_ref().map(Upper::namespace).or(options.namespace) {
         Some(Namespace::User) => lower::Namespace::User,
         Some(Namespace::Trusted) | None => lower::Namespace::Trusted,
@@ -46,14 +46,18 @@ pub fn directories(asked: &Overlay) -> Result<Tree, Error> {
     Ok(Tree::Overlay { overlay: Box::new(overlay), read_only: !asked.is_writable() })
 }
 
-fn open_upper(paths: &UpperPaths, layers: &[PathBuf], options: &Options) -> Result<Upper, Error> {
-    let options =
-        upper::Options { namespace: options.namespace, sync: options.sync, layers: layers.to_vec() };
+pub(super) fn upper(paths: &UpperPaths, layers: &[PathBuf], options: &Options) -> Result<Upper, Error> {
+    let options = upper::Options {
+        namespace: options.namespace,
+        sync: options.sync,
+        kept: options.kept,
+        layers: layers.to_vec(),
+    };
     Upper::open(&paths.upper, &paths.work, &options)
         .map_err(|source| Error::Upper { path: paths.upper.clone(), source })
 }
 
 fn of_union(options: &Options) -> union::overlay::Options {
-    let metacopy = options.metacopy.unwrap_or_default();
+    let metacopy = options.metacopy.unwrap_or(options.kept);
     union::overlay::Options { ids: options.ids.clone(), metacopy, ..Default::default() }
 }

@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 
 use super::daemon::Launch;
+use super::kernel::Handed;
 use super::place::{self, Place};
 use super::record::Held;
 use super::{Error, Options, Record, Records, doing};
 use crate::fuse::{Opens, Prepared, Settings, UNLIMITED};
 use crate::oci::Digest;
 use crate::stats;
-use crate::sys::mount::{self as system, FILE_SYSTEM, Unmount, Way};
+use crate::sys::mount::{self as system, Unmount, Way};
 use crate::sys::process;
 use crate::union::{Overlay, Union};
 
@@ -43,6 +44,11 @@ pub enum Tree {
         overlay: Box<Overlay>,
         read_only: bool,
     },
+    /// An image with the kernel's overlayfs over it.
+    Kernel {
+        image: Union,
+        upper: Handed,
+    },
 }
 
 /// A mount that answers. Dropped before its time, it is unmounted.
@@ -52,6 +58,8 @@ pub struct Live {
     held: Option<Held>,
     place: Place,
     log: Option<PathBuf>,
+    /// What the kernel writes to; nobody else does before it has let go of it.
+    _upper: Option<Handed>,
 }
 
 /// What tells this mount from others at the same path.
@@ -93,27 +101,30 @@ pub fn start(tree: Tree, request: Request) -> Result<Live, Error> {
         count(held);
     }
     let read_only = tree.is_read_only();
-    let prepared = prepare(tree, options).map_err(doing("starting threads"))?;
+    let (prepared, handed) = prepare(tree, options).map_err(doing("starting threads"))?;
     // From here on a signal must unmount, and waits until there is someone to take it.
     process::hold_ending_signals().map_err(doing("holding signals"))?;
     let device = mount(&place.path, &request, read_only)?;
     let mut standing = Standing(Some(Mounted { target: place.path.clone(), device: None }));
     let session = serve(prepared, device)?;
+    if let Some(device) = device_at(&place.path) {
+        read_ahead(&device);
+    }
+    if let Some(upper) = &handed {
+        upper.take_place(&place.path, options.name.as_deref().unwrap_or(&request.image), options)?;
+    }
     record.device = device_at(&place.path);
     standing.0 = Some(Mounted { target: place.path.clone(), device: record.device.clone() });
-    if let Some(device) = &record.device {
-        read_ahead(device);
-    }
     if let Some(held) = &mut held {
         held.replace(&record).map_err(doing("writing the mount's record"))?;
     }
-    Ok(Live { session, standing, held, place, log: request.log })
+    Ok(Live { session, standing, held, place, log: request.log, _upper: handed })
 }
 
 impl Tree {
     fn is_read_only(&self) -> bool {
         match self {
-            Self::Image(_) => true,
+            Self::Image(_) | Self::Kernel { .. } => true,
             Self::Overlay { read_only, .. } => *read_only,
         }
     }
@@ -129,12 +140,11 @@ fn count(held: &Held) {
 /// What the kernel gives at once unless it is told otherwise.
 const LARGEST_WRITE: u32 = 1 << 20;
 
-fn prepare(tree: Tree, options: &Options) -> io::Result<Prepared> {
-    match tree {
-        Tree::Image(union) => {
-            let opens = if options.passthrough { Opens::PassedThrough } else { Opens::Unasked };
-            Prepared::read_only(union, opens)
-        }
+fn prepare(tree: Tree, options: &Options) -> io::Result<(Prepared, Option<Handed>)> {
+    let opens = if options.passthrough { Opens::PassedThrough } else { Opens::Unasked };
+    Ok(match tree {
+        Tree::Image(union) => (Prepared::read_only(union, opens)?, None),
+        Tree::Kernel { image, upper } => (Prepared::read_only(image, opens)?, Some(upper)),
         Tree::Overlay { overlay, .. } => {
             overlay.allow_files(process::allow_open_files()?);
             let settings = Settings {
@@ -144,9 +154,9 @@ fn prepare(tree: Tree, options: &Options) -> io::Result<Prepared> {
                 xattrs: options.xattrs,
                 max_write: options.max_write.unwrap_or(LARGEST_WRITE),
             };
-            Prepared::writable(*overlay, settings)
+            (Prepared::writable(*overlay, settings)?, None)
         }
-    }
+    })
 }
 
 fn place(request: &Request) -> Result<Place, Error> {
@@ -196,7 +206,7 @@ fn read_ahead(device: &str) {
 
 fn device_at(target: &Path) -> Option<String> {
     let mut found = system::mounted().ok()?;
-    found.retain(|mount| mount.target == target && mount.file_system == FILE_SYSTEM);
+    found.retain(|mount| mount.target == target && mount.may_be_ours());
     found.pop().map(|mount| mount.device)
 }
 

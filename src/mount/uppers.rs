@@ -77,10 +77,9 @@ impl Kept {
         UpperPaths { upper: self.directory.join(UPPER), work: self.directory.join(WORK) }
     }
 
-    /// What a mount of it asks for, besides what `options` do: only plyfs reads it, until it is sealed.
+    /// What a mount of it asks for, besides what `options` do.
     pub fn options(&self, options: &Options) -> Options {
-        let metacopy = Some(options.metacopy.unwrap_or(true));
-        Options { namespace: Some(self.namespace()), metacopy, ..options.clone() }
+        Options { namespace: Some(self.namespace()), kept: true, ..options.clone() }
     }
 
     pub fn namespace(&self) -> Namespace {

@@ -10,6 +10,7 @@ pub mod map;
 pub mod mount;
 pub mod namespace;
 pub mod order;
+pub mod overlay;
 pub mod process;
 pub mod socket;
 pub mod terminal;

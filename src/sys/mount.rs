@@ -20,6 +20,8 @@ pub const DEVICE: &str = "/dev/fuse";
 const SUBTYPE: &str = "plyfs";
 /// What mountinfo shows for a mount made here.
 pub const FILE_SYSTEM: &str = "fuse.plyfs";
+/// The same where the kernel's own file system is over ours.
+const KERNEL_OVERLAY: &str = "overlay";
 const SETUID_PROGRAM: &str = "fusermount3";
 const CONFIGURATION: &str = "/etc/fuse.conf";
 
@@ -343,6 +345,13 @@ pub struct Mounted {
     pub source: String,
     /// What the file system itself was told.
     pub options: OsString,
+}
+
+impl Mounted {
+    /// Made here, or over what was made here.
+    pub fn may_be_ours(&self) -> bool {
+        [FILE_SYSTEM, KERNEL_OVERLAY].contains(&self.file_system.as_str())
+    }
 }
 
 /// The mounts this process sees, oldest first.

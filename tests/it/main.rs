@@ -4,9 +4,9 @@
 mod architecture;
 mod contention;
 mod crash;
+mod driver;
 mod manual;
 mod merging;
-
 mod model;
 mod passing_through;
 mod peers;
