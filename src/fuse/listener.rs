@@ -3,7 +3,6 @@
 //! stays awake for a moment, if the next request has come sooner that way: it tries both, and keeps to what is faster.
 
 use std::os::fd::OwnedFd;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -36,10 +35,10 @@ impl Listener {
         }
     }
 
-    /// Whoever else wants this core goes first: it may be who will ask next.
+    /// The core is not yielded meanwhile: who yields is put behind all others, and comes late to the next requests too.
     fn stay_awake(&self, end: Instant) {
         while !self.is_asked() && Instant::now() < end {
-            thread::yield_now();
+            std::hint::spin_loop();
         }
     }
 
@@ -102,11 +101,14 @@ impl Pace {
         let Some((how, since)) = self.waiting.take() else { return };
         let gap = now.duration_since(since);
         self.follows = gap < APART;
-        match (how, self.follows) {
-            (Wait::Asleep, true) => self.asleep = mean(self.asleep, gap),
-            (Wait::Awake, true) => self.awake = mean(self.awake, gap),
-            // Where others want the core too, staying awake keeps it from them, and one such wait is one too many.
-            (_, false) => self.end_trial(),
+        match how {
+            Wait::Asleep if self.follows => self.asleep = mean(self.asleep, gap),
+            Wait::Awake if self.follows => self.awake = mean(self.awake, gap),
+            _ => {}
+        }
+        // Who asks next may want this very core, and had to wait until it was left.
+        if how == Wait::Awake && gap >= MOMENT {
+            self.end_trial();
         }
     }
 
