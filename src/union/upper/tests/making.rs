@@ -1,6 +1,10 @@
 //! New objects, new names, and attributes.
 
+use rustix::fs::XattrFlags;
+use rustix::io::Errno;
+
 use super::*;
+use crate::sys::xattr;
 
 #[test]
 fn objects_are_made_beside_others_and_over_whiteouts() {
