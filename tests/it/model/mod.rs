@@ -144,8 +144,14 @@ fn run_for_the_kernel(metacopy: bool, operations: &[Operation]) {
     assert_eq!(world.tree(), tree, "after the kernel had it");
 }
 
+/// How many runs of 20 operations on average: enough to find what a change has broken, or what `scripts/model` asks for.
+fn cases() -> u32 {
+    let asked = std::env::var("PLYFS_MODEL_OPERATIONS").ok().and_then(|count| count.parse::<u32>().ok());
+    asked.map_or(60, |operations| operations.div_ceil(20))
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
 
     #[test]
     fn over_an_image_everything_is_as_in_any_file_system(

@@ -77,7 +77,7 @@ fn run(side: Side, operations: &[Operation]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: super::cases(), ..ProptestConfig::default() })]
 
     #[test]
     fn a_large_file_that_is_written_in_parts_is_as_any_other(
