@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::place::{Place, names};
 
-const IMAGE: &str = "name some:1\nlayer gzip\nfile a size=300000\nlayer zstd\nfile b size=900000\nlayer plain\nfile c size=70000\n";
+const IMAGE: &str = "name some:1\nlayer gzip\nfile a size=300000\nlayer zstd\nfile b size=5000000\nlayer plain\nfile c size=70000\n";
 
 fn flip(path: &Path, at: usize) {
     let mut bytes = fs::read(path).unwrap();
