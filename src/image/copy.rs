@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::outgoing::{Bytes, Outgoing};
 use super::select::{DEPTH_LIMIT, INDEX_LIMIT};
-use super::side_by_side::side_by_side;
+use super::side_by_side::{WORKERS, side_by_side};
 use super::{Error, Progress, Result, Sink, Source};
 use crate::oci::{Descriptor, Digest, Document, Reference, media};
 
@@ -37,7 +37,7 @@ pub fn copy(
     progress: &dyn Progress,
 ) -> Result<()> {
     let send = |layer: &Descriptor| send(sink, layer, || Ok(Bytes::In(source)), progress);
-    side_by_side(&parts.layers, |layer| layer.size, send)?;
+    side_by_side(&parts.layers, |layer| layer.size, WORKERS, send)?;
     for config in &parts.configs {
         send_config(source, sink, config)?;
     }

@@ -74,6 +74,15 @@ impl Error {
         matches!(self, Self::Missing(_) | Self::NotAnImage { .. })
     }
 
+    /// Whether the bytes were read, and are not what they must be.
+    pub fn is_corruption(&self) -> bool {
+        match self {
+            Self::DigestMismatch { .. } | Self::SizeMismatch { .. } | Self::DiffIdMismatch { .. } => true,
+            Self::Pass { source, .. } => !matches!(source, pass::Error::Read(_) | pass::Error::Sidecar(_)),
+            _ => false,
+        }
+    }
+
     /// Wraps a fault of another module's source.
     pub fn source(error: impl std::error::Error + Send + Sync + 'static) -> Self {
         Self::Source(Box::new(error))

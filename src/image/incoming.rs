@@ -13,6 +13,8 @@ pub(super) struct Incoming<'a> {
     descriptor: &'a Descriptor,
     ingest: Option<Ingest>,
     progress: &'a dyn Progress,
+    /// What is in the store already, and comes first.
+    kept: u64,
     read: u64,
     end: End,
 }
@@ -34,7 +36,8 @@ impl<'a> Incoming<'a> {
         progress: &'a dyn Progress,
     ) -> Self {
         progress.begin(&descriptor.digest, descriptor.size);
-        Self { stream, descriptor, ingest, progress, read: 0, end: End::NotYet }
+        let kept = ingest.as_ref().map_or(0, Ingest::written);
+        Self { stream, descriptor, ingest, progress, kept, read: 0, end: End::NotYet }
     }
 
     /// What was written, or why the stream cannot be the blob, which explains any fault the reader of it met.
@@ -53,12 +56,15 @@ impl<'a> Incoming<'a> {
     }
 
     fn take(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let kept = usize::try_from(self.kept.saturating_sub(self.read)).unwrap_or(usize::MAX);
         self.read += bytes.len() as u64;
         if self.read > self.descriptor.size {
             self.end = End::TooLong;
             return Err(io::Error::other("it is longer than its descriptor says"));
         }
-        if let Some(Err(error)) = self.ingest.as_mut().map(|ingest| ingest.append(bytes)) {
+        if let Some(Err(error)) =
+            self.ingest.as_mut().map(|ingest| ingest.append(&bytes[kept.min(bytes.len())..]))
+        {
             let message = error.to_string();
             self.end = End::NotKept(error);
             return Err(io::Error::other(message));

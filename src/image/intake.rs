@@ -1,11 +1,11 @@
 //! A layer comes in: verified and indexed in one pass over its bytes, and kept once it is what the image says.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Read};
 
 use super::incoming::Incoming;
 use super::{Error, LayerOf, Length, Progress, Result, Source};
-use crate::layer::pass::{Pass, Passed, SidecarPolicy, pass};
+use crate::layer::pass::{self, Pass, Passed, SidecarPolicy};
 use crate::layer::{Identity, Index, index};
 use crate::oci::{Descriptor, Digest, media};
 use crate::store::{Derived, Ingest, Store};
@@ -66,14 +66,34 @@ impl Intake<'_> {
         policy: SidecarPolicy,
         ingest: Option<Ingest>,
     ) -> Result<Index> {
+        let stream = source.blob(&layer.descriptor).map_err(|error| explain_absence(layer, error))?;
+        self.index_stream(stream, layer, policy, ingest)
+    }
+
+    /// What `ingest` has already comes first in the stream.
+    pub fn index_stream(
+        &self,
+        stream: Box<dyn Read + Send + '_>,
+        layer: &LayerOf,
+        policy: SidecarPolicy,
+        ingest: Option<Ingest>,
+    ) -> Result<Index> {
         check_type(&layer.descriptor)?;
         let Descriptor { digest, size, .. } = layer.descriptor;
-        let stream = source.blob(&layer.descriptor).map_err(|error| explain_absence(layer, error))?;
         let mut incoming = Incoming::new(stream, &layer.descriptor, ingest, self.progress);
         let mut spool = || self.store.begin_derived().map_err(io::Error::other);
-        let passed = pass(&mut incoming, Pass { sidecar: policy, spool: &mut spool });
+        let passed = pass::pass(&mut incoming, Pass { sidecar: policy, spool: &mut spool });
         let ingest = incoming.finish()?;
-        let passed = passed.map_err(|source| Error::Pass { layer: digest, source })?;
+        let (passed, ingest) = match (passed, ingest) {
+            (Ok(passed), ingest) => (passed, ingest),
+            (Err(source), ingest) => {
+                // It was right as far as it came.
+                if let (pass::Error::Read(_), Some(ingest)) = (&source, ingest) {
+                    ingest.leave();
+                }
+                return Err(Error::Pass { layer: digest, source });
+            }
+        };
         check(layer, &passed.identity)?;
         let index = self.keep(&digest, passed)?;
         if let Some(ingest) = ingest {

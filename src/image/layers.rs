@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::intake::{Intake, distinct, explain_absence};
-use super::side_by_side::side_by_side;
+use super::side_by_side::{side_by_side, workers};
 use super::{Error, Image, LayerOf, Length, Progress, Result, Source};
 use crate::layer::pass::SidecarPolicy;
 use crate::layer::{Blob, Layer, OpenError};
@@ -24,7 +24,8 @@ pub fn layers(
     let wanted = image.layers()?;
     let distinct = distinct(&wanted)?;
     let intake = Intake { store, source, progress };
-    let opened = side_by_side(&distinct, LayerOf::size, |layer| intake.open(layer).map(Arc::new))?;
+    let opened =
+        side_by_side(&distinct, LayerOf::size, workers(source), |layer| intake.open(layer).map(Arc::new))?;
     let by_digest: HashMap<Digest, Arc<Layer>> =
         distinct.iter().map(|layer| layer.descriptor.digest).zip(opened).collect();
     Ok(wanted.iter().filter_map(|layer| by_digest.get(&layer.descriptor.digest).cloned()).collect())

@@ -22,7 +22,7 @@ pub use copy::{Parts, copy};
 pub use error::{Error, Length};
 pub use import::import;
 pub use layers::layers;
-pub use load::load;
+pub use load::{load, load_of_index};
 pub use outgoing::Outgoing;
 pub use removal::{Candidate, Removal};
 pub use select::{Selection, Warning, select};

@@ -31,8 +31,8 @@ impl<'a> Outgoing<'a> {
         self.descriptor
     }
 
-    /// Its bytes from the start. Reading fails at the latest at the end if they are not what the descriptor names, with
-    /// an [`Error`] as the reason.
+    /// Its bytes from the start. If they are not what the descriptor names, reading fails before the last of them is
+    /// given, with an [`Error`] as the reason.
     pub fn open(&self) -> Result<impl Read + Send + '_> {
         let stream: Box<dyn Read + Send + '_> = match &self.bytes {
             Bytes::Document(bytes) => Box::new(Cursor::new(bytes)),
@@ -64,15 +64,21 @@ struct Verifying<'a> {
 }
 
 impl Verifying<'_> {
-    fn check_end(&mut self) -> Result<()> {
-        let Some(hasher) = self.hasher.take() else { return Ok(()) };
-        let Descriptor { digest, size: described, .. } = *self.outgoing.descriptor;
-        if self.read != described {
-            return Err(Error::SizeMismatch { digest, described, found: Length::Exactly(self.read) });
+    fn check_digest(&mut self) -> Result<()> {
+        let expected = self.outgoing.descriptor.digest;
+        match self.hasher.take().map(Hasher::finish) {
+            Some(found) if found != expected => Err(Error::DigestMismatch { expected, found }),
+            _ => Ok(()),
         }
-        match hasher.finish() {
-            found if found == digest => Ok(()),
-            found => Err(Error::DigestMismatch { expected: digest, found }),
+    }
+
+    fn check_end(&mut self) -> Result<()> {
+        let Descriptor { digest, size: described, .. } = *self.outgoing.descriptor;
+        match self.read {
+            read if read != described => {
+                Err(Error::SizeMismatch { digest, described, found: Length::Exactly(read) })
+            }
+            _ => self.check_digest(),
         }
     }
 
@@ -86,7 +92,8 @@ impl Verifying<'_> {
             hasher.update(bytes);
         }
         self.outgoing.show(self.read);
-        Ok(())
+        // Who was told the size does not read on to find the end.
+        if self.read == described { self.check_digest() } else { Ok(()) }
     }
 }
 

@@ -3,22 +3,30 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
-use super::{Error, Result};
+use super::{Error, Result, Source};
 
 /// Each pass keeps two threads busy.
-const WORKERS: usize = 4;
+pub(super) const WORKERS: usize = 4;
+
+/// How much is done at once with what is read from there: as much as the cores can do, or the network can bring.
+pub(super) fn workers(source: &dyn Source) -> usize {
+    match source.is_remote() {
+        true => WORKERS,
+        false => thread::available_parallelism().map_or(1, usize::from).min(WORKERS),
+    }
+}
 
 /// What `work` gives for each blob, in their order. The first fault ends the work.
 pub(super) fn side_by_side<B: Sync, R: Send>(
     blobs: &[B],
     size: impl Fn(&B) -> u64,
+    workers: usize,
     work: impl Fn(&B) -> Result<R> + Sync,
 ) -> Result<Vec<R>> {
     let queue = Queue::new(blobs, size);
-    let cores = thread::available_parallelism().map_or(1, usize::from);
     let worker = || queue.serve(blobs, &work);
     let served: Vec<Result<_>> = thread::scope(|scope| {
-        let workers: Vec<_> = (0..cores.min(WORKERS).min(blobs.len())).map(|_| scope.spawn(worker)).collect();
+        let workers: Vec<_> = (0..workers.min(blobs.len())).map(|_| scope.spawn(worker)).collect();
         workers.into_iter().map(|worker| worker.join().unwrap_or(Err(Error::Worker))).collect()
     });
     let mut done = Vec::with_capacity(blobs.len());

@@ -1,6 +1,6 @@
 //! Where images are read from, and who is told how far it got.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use super::{Error, Result};
 use crate::layer::Blob;
@@ -13,6 +13,18 @@ pub trait Source: Sync {
 
     /// A layer's bytes from the start, unverified.
     fn blob(&self, descriptor: &Descriptor) -> Result<Box<dyn Read + Send + '_>>;
+
+    /// The layer's bytes behind the first `from`, unverified.
+    fn blob_from(&self, descriptor: &Descriptor, from: u64) -> Result<Box<dyn Read + Send + '_>> {
+        let mut stream = self.blob(descriptor)?;
+        io::copy(&mut Read::take(&mut stream, from), &mut io::sink()).map_err(Error::source)?;
+        Ok(stream)
+    }
+
+    /// Whether it takes long to get there: then what came before a cut is kept, and more is waited for at once.
+    fn is_remote(&self) -> bool {
+        false
+    }
 
     /// Where the layer's bytes can be read in place; `None` where they come only as a stream.
     fn place(&self, descriptor: &Descriptor) -> Result<Option<Blob>>;

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
 
+use super::partial::Partial;
 use super::{ASIDE, BLOBS, Error, Result, Store};
 use crate::oci::Digest;
 use crate::sys::file::{self, Existing};
@@ -56,7 +57,7 @@ impl Store {
     pub fn ingest(&self) -> Result<Ingest> {
         let temporary = self.temporary();
         let file = file::create_unnamed(&temporary).map_err(Error::at("creating a file in", &temporary))?;
-        Ok(Ingest { store: self.clone(), file, written: 0 })
+        Ok(Ingest::new(self, file, None))
     }
 
     /// Keeps a small blob.
@@ -105,12 +106,18 @@ impl Store {
 /// A blob on its way in. Dropped, it leaves nothing.
 #[derive(Debug)]
 pub struct Ingest {
-    store: Store,
-    file: File,
-    written: u64,
+    pub(super) store: Store,
+    /// Its name, if it is to be found again after a kill. Goes first: the file's lock is held until the name is gone.
+    pub(super) partial: Option<Partial>,
+    pub(super) file: File,
+    pub(super) written: u64,
 }
 
 impl Ingest {
+    pub(super) fn new(store: &Store, file: File, partial: Option<Partial>) -> Self {
+        Self { store: store.clone(), file, written: 0, partial }
+    }
+
     /// Writes `bytes` after what was written.
     pub fn append(&mut self, bytes: &[u8]) -> Result<()> {
         let error = Error::at("writing a blob to", self.store.root());
@@ -130,7 +137,11 @@ impl Ingest {
         };
         let doing = || Error::at("keeping", &path);
         self.file.sync_all().map_err(doing())?;
-        file::publish(&mut self.file, &path, &self.store.temporary(), existing).map_err(doing())?;
+        match self.partial.take() {
+            Some(partial) => partial.publish(&path, existing),
+            None => file::publish(&mut self.file, &path, &self.store.temporary(), existing),
+        }
+        .map_err(doing())?;
         file::sync_directory(&self.store.path(BLOBS)).map_err(doing())
     }
 }

@@ -10,6 +10,7 @@ mod error;
 pub mod files;
 mod inventory;
 mod lease;
+mod partial;
 mod sweep;
 mod tags;
 
@@ -37,6 +38,7 @@ const BLOBS: &str = "blobs/sha256";
 /// Made first, and so the sign that a root without `oci-layout` is one of ours, half made.
 const OWN: &str = "plyfs";
 const TEMPORARY: &str = "plyfs/tmp";
+const PARTIAL: &str = "plyfs/partial";
 const ASIDE: &str = "plyfs/aside";
 const LOCK: &str = "plyfs/lock";
 const LEASE: &str = "plyfs/lease";
@@ -44,6 +46,7 @@ const LEASES: &str = "plyfs/leases";
 const DIRECTORIES: &[&str] = &[
     OWN,
     TEMPORARY,
+    PARTIAL,
     ASIDE,
     "plyfs/indexes",
     "plyfs/sidecars",

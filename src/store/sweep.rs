@@ -7,13 +7,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::inventory::{Kept, regular_files};
-use super::{ASIDE, BLOBS, Derived, Error, Exclusive, Result, Store};
+use super::{ASIDE, BLOBS, Derived, Error, Exclusive, PARTIAL, Result, Store};
 use crate::oci::Digest;
 
 /// What is derived from a layer that was only ever read in place has no blob. It is kept while it is used.
 const DERIVED_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A temporary name is in use for the moment of a rename.
 const TEMPORARY_AGE: Duration = Duration::from_secs(3600);
+/// What of a blob has come is waited for over a night, to go on in the morning.
+const PARTIAL_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// How much of what can be made again goes, beside the blobs. Each reaches further than the one before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +69,13 @@ impl Store {
                 if goes && !is_live(&key) {
                     sweep.rest.push((path, metadata.len()));
                 }
+            }
+        }
+        for (digest, path, metadata) in self.named_by_digest(PARTIAL)? {
+            // Whoever receives it has pinned it.
+            let goes = reach >= Reach::Orphans || unused_for(&metadata, PARTIAL_AGE);
+            if goes && !guard.pinned().contains(&digest) {
+                sweep.rest.push((path, metadata.len()));
             }
         }
         self.plan_left_over(reach, &mut sweep)?;
