@@ -6,7 +6,7 @@
 //! - 0 [`oci`] the specs' nouns as data; [`sys`] system calls and the only home of `unsafe`
 //! - 1 [`store`] what is on disk; [`stats`] what a mount counts
 //! - 2 [`image`] what an image is; [`layer`] one layer: its index, its files on demand
-//! - 3 [`archive`] images in files; [`lower`] the read-only side, layers merged once
+//! - 3 [`archive`] images in files; [`registry`] images in registries, and the only home of HTTP; [`lower`] the read-only side, layers merged once
 //! - 4 [`union`] overlay semantics
 //! - 5 [`fuse`] the protocol, and the only home of `fuser`
 //! - 6 [`mount`] a running mount
@@ -24,6 +24,7 @@ pub mod layer;
 pub mod lower;
 pub mod mount;
 pub mod oci;
+pub mod registry;
 pub mod stats;
 pub mod store;
 pub mod sys;

@@ -83,6 +83,11 @@ impl Reference {
         self.familiar_name() + &self.suffix()
     }
 
+    /// Whether the text says which registry it means, and does not leave that to whoever reads it.
+    pub fn names_registry(text: &str) -> bool {
+        split_registry(text).0.is_some()
+    }
+
     /// The same repository by another tag, with no digest. `None` if `tag` is not one.
     pub fn with_tag(&self, tag: &str) -> Option<Self> {
         is_tag(tag).then(|| Self { tag: Some(tag.to_owned()), digest: None, ..self.clone() })
@@ -258,6 +263,15 @@ mod tests {
         }
         assert_eq!(full(&format!("alpine@{DIGEST}")), format!("docker.io/library/alpine@{DIGEST}"));
         assert_eq!(full(&format!("alpine:3@{DIGEST}")), format!("docker.io/library/alpine:3@{DIGEST}"));
+    }
+
+    #[test]
+    fn a_short_name_names_no_registry() {
+        for (text, expected) in
+            [("alpine", false), ("a/b:1", false), ("localhost/a", true), ("r.io/a", true), ("h:5000/a", true)]
+        {
+            assert_eq!(Reference::names_registry(text), expected, "{text}");
+        }
     }
 
     #[test]
