@@ -9,7 +9,7 @@ use super::context::Context;
 use super::error::{Told, Usage};
 use super::inside::lower;
 use super::mount::{digests, kept};
-use super::open::open;
+use super::open::open_or_pull;
 use super::output;
 use super::platform::Choice;
 use super::run::explained;
@@ -54,7 +54,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn bundle(context: &Context, arguments: &Arguments, launch: Launch) -> anyhow::Result<()> {
-    let opened = open(context, &arguments.image, arguments.platform.platform()?.as_ref())?;
+    let opened = open_or_pull(context, &arguments.image, arguments.platform.platform()?.as_ref())?;
     let lower = Arc::new(lower(&opened)?);
     let directory = std::path::absolute(&arguments.directory)?;
     let rootfs = directory.join("rootfs");

@@ -9,11 +9,12 @@ use crate::store::Store;
 /// Where plyfs keeps what is kept. Nothing is made there before a command needs it.
 pub struct Context {
     root: PathBuf,
+    verbose: u8,
 }
 
 impl Context {
-    /// `chosen` is `--root`. An empty name is none.
-    pub fn new(chosen: Option<PathBuf>) -> anyhow::Result<Self> {
+    /// `chosen` is `--root`, `verbose` how often `-v` was given. An empty name is none.
+    pub fn new(chosen: Option<PathBuf>, verbose: u8) -> anyhow::Result<Self> {
         let named = |path: &PathBuf| !path.as_os_str().is_empty();
         let environment = || std::env::var_os("PLYFS_ROOT").map(PathBuf::from).filter(named);
         let root = chosen.filter(named).or_else(environment).or_else(default_root).ok_or_else(|| {
@@ -23,11 +24,15 @@ impl Context {
             )
         })?;
         // Absolute: a mount's daemon stands in `/`.
-        Ok(Self { root: std::path::absolute(root)? })
+        Ok(Self { root: std::path::absolute(root)?, verbose })
     }
 
     pub fn root(&self) -> &Path {
         &self.root
+    }
+
+    pub fn is_verbose(&self) -> bool {
+        self.verbose > 0
     }
 
     /// Opens the store, and makes it where nothing is yet.

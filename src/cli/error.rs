@@ -65,6 +65,12 @@ pub fn tell(error: &anyhow::Error) {
     let _ = io::stderr().lock().write_all(message.as_bytes());
 }
 
+/// Says what is being done that was not asked for by name.
+pub fn note(message: &str) {
+    // As above.
+    let _ = writeln!(io::stderr().lock(), "plyfs: {message}");
+}
+
 /// Says something that is worth knowing and not an error.
 pub fn warn(message: &str) {
     // As above.

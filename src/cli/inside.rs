@@ -1,8 +1,8 @@
 //! The merged tree of an image and the bytes of its files, with no mount.
 
 use super::context::Context;
-use super::open::{Opened, open};
-use super::progress::Progress;
+use super::open::{Opened, open_or_pull};
+use super::progress::{LOADING, Progress};
 use crate::image;
 use crate::layer::{Id, Index};
 use crate::lower::{self, Lower};
@@ -31,7 +31,7 @@ impl<'a> Images<'a> {
         let at = match self.opened.iter().position(|(name, _)| name == wanted) {
             Some(at) => at,
             None => {
-                let opened = open(self.context, wanted, self.platform.as_ref())?;
+                let opened = open_or_pull(self.context, wanted, self.platform.as_ref())?;
                 self.opened.push((wanted.to_owned(), Inside { lower: lower(&opened)? }));
                 self.opened.len() - 1
             }
@@ -54,7 +54,7 @@ pub fn lower(opened: &Opened) -> anyhow::Result<Lower> {
 }
 
 fn attempt(opened: &Opened) -> anyhow::Result<Lower> {
-    let progress = Progress::passing();
+    let progress = Progress::passing(LOADING);
     let layers = image::layers(&opened.store, opened.source(), &opened.image, &progress)?;
     Ok(Lower::open(&opened.store, layers)?)
 }

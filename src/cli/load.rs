@@ -10,7 +10,7 @@ use anyhow::Context as _;
 use super::context::Context;
 use super::error;
 use super::output;
-use super::progress::Progress;
+use super::progress::{LOADING, Progress};
 use crate::archive::{self, Archive, Candidate, Form, Location};
 use crate::image::{self, Image, Stored};
 use crate::oci::{Descriptor, Index, Platform, Raw, Reference, media};
@@ -37,7 +37,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let store = context.store()?;
     let input = Input::open(&store, arguments.input.as_deref())?;
     let archive = input.explain(Archive::open(&store, &input.location))?;
-    let progress = Progress::new(arguments.quiet);
+    let progress = Progress::new(arguments.quiet, LOADING);
     let images = chosen(&archive, &input.location, &arguments.platform)?;
     for image in &images {
         input.explain(image::load(&store, &archive, image, &progress))?;

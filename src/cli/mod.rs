@@ -9,6 +9,7 @@ mod change;
 mod completion;
 mod context;
 mod cp;
+mod delete;
 mod destination;
 mod diff;
 mod doctor;
@@ -25,9 +26,12 @@ mod inside;
 mod inspect;
 mod load;
 mod logger;
+mod login;
+mod logout;
 mod logs;
 mod ls;
 mod man;
+mod manifest;
 mod mount;
 mod open;
 mod output;
@@ -37,9 +41,13 @@ mod platform;
 mod progress;
 mod prune;
 mod ps;
+mod pull;
+mod push;
+mod remote;
 mod rmi;
 mod run;
 mod save;
+mod search;
 mod stats;
 mod stop;
 mod system;
@@ -86,6 +94,15 @@ struct Global {
 
 #[derive(Subcommand)]
 enum Command {
+    Pull(pull::Arguments),
+    Push(push::Arguments),
+    Login(login::Arguments),
+    Logout(logout::Arguments),
+    Search(search::Arguments),
+    /// What registries say of images, without fetching them
+    #[command(subcommand, arg_required_else_help = true)]
+    Manifest(ManifestCommand),
+    Delete(delete::Arguments),
     Save(save::Arguments),
     Load(load::Arguments),
     Import(import::Arguments),
@@ -133,7 +150,14 @@ enum Command {
 }
 
 #[derive(Subcommand)]
+enum ManifestCommand {
+    Inspect(manifest::Arguments),
+}
+
+#[derive(Subcommand)]
 enum ImageCommand {
+    Pull(pull::Arguments),
+    Push(push::Arguments),
     Save(save::Arguments),
     Load(load::Arguments),
     Import(import::Arguments),
@@ -171,11 +195,18 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> anyhow::Result<()> {
-    act(&Context::new(cli.global.root)?, cli.command)
+    act(&Context::new(cli.global.root, cli.global.verbose)?, cli.command)
 }
 
 fn act(context: &Context, command: Command) -> anyhow::Result<()> {
     match command {
+        Command::Pull(arguments) => pull::run(context, &arguments),
+        Command::Push(arguments) => push::run(context, &arguments),
+        Command::Login(arguments) => login::run(&arguments),
+        Command::Logout(arguments) => logout::run(&arguments),
+        Command::Search(arguments) => search::run(&arguments),
+        Command::Manifest(ManifestCommand::Inspect(arguments)) => manifest::run(context, &arguments),
+        Command::Delete(arguments) => delete::run(&arguments),
         Command::Save(arguments) => save::run(context, &arguments),
         Command::Load(arguments) => load::run(context, &arguments),
         Command::Export(arguments) => export::run(context, &arguments),
@@ -218,6 +249,8 @@ fn act(context: &Context, command: Command) -> anyhow::Result<()> {
 
 fn act_on_image(context: &Context, command: ImageCommand) -> anyhow::Result<()> {
     match command {
+        ImageCommand::Pull(arguments) => pull::run(context, &arguments),
+        ImageCommand::Push(arguments) => push::run(context, &arguments),
         ImageCommand::Save(arguments) => save::run(context, &arguments),
         ImageCommand::Load(arguments) => load::run(context, &arguments),
         ImageCommand::Import(arguments) => import::run(context, &arguments),

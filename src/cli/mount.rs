@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::context::Context;
 use super::error::{Told, Usage};
 use super::inside::lower;
-use super::open::{Opened, open};
+use super::open::{Opened, open_or_pull};
 use super::output::{self, Column, Format, Listing};
 use super::platform::Choice;
 use super::umount::told;
@@ -22,8 +22,8 @@ use crate::union::upper::Namespace;
 
 /// Mount an image, or list what is mounted
 ///
-/// Prints the directory alone, so that `cd $(plyfs mount alpine)` works. The image is one of the store or a file; a
-/// file is read where it is, and must stay there. Returns when the mount is live; a process stays with it until it is
+/// Prints the directory alone, so that `cd $(plyfs mount alpine)` works. The image is one of the store, a
+/// file, or else a registry's, which is pulled first; a file is read where it is, and must stay there. Returns when the mount is live; a process stays with it until it is
 /// unmounted. An image never changes: what is written to a mount goes to an upper, which is there again at the next
 /// mount; `plyfs uppers` lists them, `plyfs diff` shows what is in one, `plyfs discard` empties it. In a plain user's
 /// everything is the user's own, unless it is mounted in `plyfs unshare`.
@@ -142,7 +142,7 @@ fn serve(
     options: Options,
     launch: Launch,
 ) -> anyhow::Result<()> {
-    let opened = open(context, image, arguments.platform.platform()?.as_ref())?;
+    let opened = open_or_pull(context, image, arguments.platform.platform()?.as_ref())?;
     let lower = Arc::new(lower(&opened)?);
     let (tree, upper) = tree(context, &opened, lower, arguments, &options)?;
     let request = Request {

@@ -1,11 +1,14 @@
-//! An image as the user named it: one of the store, by a name or an id, or one in a file.
+//! An image as the user named it: one of the store, by a name or an id, one in a file, or one that a registry has.
 
 use super::context::Context;
 use super::error::{self, hinted};
 use super::facts;
+use super::progress::{PULLING, Progress};
+use super::pull::{Pull, Talk};
+use super::remote::{self, Connection};
 use crate::archive::{Archive, Location};
 use crate::image::{self, Image, Source, Stored};
-use crate::oci::Platform;
+use crate::oci::{Platform, Reference};
 use crate::store::{Lease, Store};
 
 pub struct Opened {
@@ -77,9 +80,46 @@ fn in_file(store: Store, location: Location, platform: Option<&Platform>) -> any
     Ok(Opened { store, image, from: From::File(archive, location), _lease: lease })
 }
 
+/// As [`open`]; what neither the store nor a file has is fetched from its registry first.
+pub fn open_or_pull(context: &Context, wanted: &str, platform: Option<&Platform>) -> anyhow::Result<Opened> {
+    let store = context.store()?;
+    if let Some(location) = Location::parse(wanted)? {
+        return in_file(store, location, platform);
+    }
+    match resolve(&Stored::new(&store), wanted) {
+        Err(missing @ image::Error::NotFound(_)) if may_be_pulled(wanted) => {
+            // The store is where it was looked for first: what it lacks is said first.
+            let pulled =
+                pull(&store, wanted, platform).map_err(|error| error.context(missing.to_string()))?;
+            in_store(store, &pulled.to_string(), platform)
+        }
+        _ => in_store(store, wanted, platform),
+    }
+}
+
+fn pull(store: &Store, wanted: &str, platform: Option<&Platform>) -> anyhow::Result<Reference> {
+    let name = remote::name(wanted)?;
+    let registries = Connection::default().registries(None)?;
+    error::note(&format!("unable to find image '{name}' locally, pulling it"));
+    let pull = Pull {
+        store,
+        registries: &registries,
+        platform: platform.cloned(),
+        progress: Progress::passing(PULLING),
+        talk: Talk::Silent,
+    };
+    pull.one(name)
+}
+
+/// An id or its start is not looked for anywhere else.
+fn may_be_pulled(wanted: &str) -> bool {
+    let name = wanted.strip_prefix(remote::TRANSPORT).unwrap_or(wanted);
+    name.parse::<Reference>().is_ok() && !name.starts_with("sha256:")
+}
+
 fn in_store(store: Store, wanted: &str, platform: Option<&Platform>) -> anyhow::Result<Opened> {
     let stored = Stored::new(&store);
-    let found = stored.resolve(wanted).map_err(with_hint)?;
+    let found = resolve(&stored, wanted).map_err(with_hint)?;
     // Not before: to find an image by its id many others are looked at.
     let lease = store.lease()?;
     let selection = stored.open(&found, platform)?;
@@ -89,12 +129,34 @@ fn in_store(store: Store, wanted: &str, platform: Option<&Platform>) -> anyhow::
     Ok(Opened { store, image: selection.image, from: From::Store(stored, found), _lease: lease })
 }
 
+/// A short name may also be that of an image which was pulled from where registries.conf looks for such.
+fn resolve(stored: &Stored, wanted: &str) -> image::Result<image::Found> {
+    let name = wanted.strip_prefix(remote::TRANSPORT).unwrap_or(wanted);
+    let missing = match stored.resolve(name) {
+        Err(error @ image::Error::NotFound(_)) if !Reference::names_registry(name) => error,
+        resolved => return resolved,
+    };
+    match Connection::default().registries(None).map(|registries| registries.configuration().candidates(name))
+    {
+        Ok(Ok(candidates)) => {
+            let found = candidates.iter().find_map(|candidate| stored.resolve(&candidate.to_string()).ok());
+            found.ok_or(missing)
+        }
+        Ok(Err(_)) => Err(missing),
+        Err(error) => {
+            log::debug!("short names: {error:#}");
+            Err(missing)
+        }
+    }
+}
+
 /// The error, with what the user can do about an image that is not there.
 pub fn with_hint(error: image::Error) -> anyhow::Error {
     match error {
-        image::Error::NotFound(_) => {
-            hinted(error, "`plyfs images` lists what there is; `plyfs load -i FILE` brings more")
-        }
+        image::Error::NotFound(_) => hinted(
+            error,
+            "`plyfs images` lists what there is; `plyfs pull` and `plyfs load -i FILE` bring more",
+        ),
         _ => error.into(),
     }
 }

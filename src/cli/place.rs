@@ -1,12 +1,12 @@
 //! `IMAGE:PATH`: a place in an image. The text is split at its last `:/`, behind the transport if it starts with one
-//! (`docker-archive:`, `oci:`, `oci-archive:`, `dir:`); PATH keeps the slash. Without a `:/` all of it is IMAGE.
+//! (`docker://`, `docker-archive:`, `oci:` and so on); PATH keeps the slash. Without a `:/` all of it is IMAGE.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use super::error::Usage;
 
-const TRANSPORTS: [&[u8]; 4] = [b"docker-archive:", b"oci-archive:", b"oci:", b"dir:"];
+const TRANSPORTS: [&[u8]; 5] = [b"docker://", b"docker-archive:", b"oci-archive:", b"oci:", b"dir:"];
 
 /// An image as the user named it, and a path in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +74,8 @@ mod tests {
             ("/tmp/x.tar:/a:b", "/tmp/x.tar", Some("/a:b")),
             ("localhost:5000/a:1:/", "localhost:5000/a:1", Some("/")),
             ("docker-archive:/tmp/x.tar", "docker-archive:/tmp/x.tar", None),
+            ("docker://r.io/a:1:/etc", "docker://r.io/a:1", Some("/etc")),
+            ("docker://r.io/a", "docker://r.io/a", None),
             ("oci:/tmp/x:latest:/etc", "oci:/tmp/x:latest", Some("/etc")),
         ] {
             assert_eq!(parts(text), (image.to_owned(), path.map(str::to_owned)), "{text}");

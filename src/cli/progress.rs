@@ -13,29 +13,44 @@ use crate::oci::Digest;
 pub enum Progress {
     Quiet,
     /// Whole layers only, on stderr.
-    Lines(Mutex<HashMap<Digest, u64>>),
+    Lines {
+        words: Words,
+        totals: Mutex<HashMap<Digest, u64>>,
+    },
     Bars {
+        words: Words,
         all: MultiProgress,
         layers: Mutex<HashMap<Digest, ProgressBar>>,
     },
 }
 
+/// What is said of a layer while it is under way, and once it is through.
+#[derive(Clone, Copy)]
+pub struct Words {
+    doing: &'static str,
+    done: &'static str,
+}
+
+pub const LOADING: Words = Words { doing: "Loading", done: "Loaded" };
+pub const PULLING: Words = Words { doing: "Pulling", done: "Pull complete," };
+pub const PUSHING: Words = Words { doing: "Pushing", done: "Pushed" };
+
 impl Progress {
     /// For a command whose work this is.
-    pub fn new(quiet: bool) -> Self {
+    pub fn new(quiet: bool, words: Words) -> Self {
         if quiet {
             return Self::Quiet;
         }
-        match Self::passing() {
-            Self::Quiet => Self::Lines(Mutex::default()),
+        match Self::passing(words) {
+            Self::Quiet => Self::Lines { words, totals: Mutex::default() },
             bars => bars,
         }
     }
 
     /// For work that another command finds it has to do first: a person sees why it takes a while, a script nothing.
-    pub fn passing() -> Self {
+    pub fn passing(words: Words) -> Self {
         if std::io::stderr().is_terminal() {
-            Self::Bars { all: MultiProgress::new(), layers: Mutex::default() }
+            Self::Bars { words, all: MultiProgress::new(), layers: Mutex::default() }
         } else {
             Self::Quiet
         }
@@ -80,13 +95,13 @@ impl image::Progress for Progress {
     fn begin(&self, layer: &Digest, total: u64) {
         match self {
             Self::Quiet => {}
-            Self::Lines(totals) => {
+            Self::Lines { totals, .. } => {
                 totals.lock().insert(*layer, total);
             }
-            Self::Bars { all, layers } => {
+            Self::Bars { words, all, layers } => {
                 let bar = all.add(ProgressBar::new(total).with_style(style()));
                 bar.set_prefix(layer.short());
-                bar.set_message("Loading");
+                bar.set_message(words.doing);
                 layers.lock().insert(*layer, bar);
             }
         }
@@ -103,13 +118,13 @@ impl image::Progress for Progress {
     fn end(&self, layer: &Digest) {
         match self {
             Self::Quiet => {}
-            Self::Lines(totals) => {
+            Self::Lines { words, totals } => {
                 let size = totals.lock().remove(layer).unwrap_or(0);
-                say(layer, &format!("Loaded {}", units::size(size)));
+                say(layer, &format!("{} {}", words.done, units::size(size)));
             }
-            Self::Bars { layers, .. } => {
+            Self::Bars { words, layers, .. } => {
                 if let Some(bar) = layers.lock().remove(layer) {
-                    bar.finish_with_message("Loaded");
+                    bar.finish_with_message(words.done.trim_end_matches(','));
                 }
             }
         }
@@ -123,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_bar_can_be_drawn_and_ends_with_its_layer() {
-        let progress = Progress::Bars { all: MultiProgress::new(), layers: Mutex::default() };
+        let progress = Progress::Bars { words: LOADING, all: MultiProgress::new(), layers: Mutex::default() };
         let layer = Digest::of(b"layer");
         progress.begin(&layer, 100);
         progress.advance(&layer, 100);

@@ -11,7 +11,7 @@ use super::context::Context;
 use super::error::{Told, Usage, hinted, tell};
 use super::inside::lower;
 use super::mount::{digests, kept};
-use super::open::{Opened, open};
+use super::open::{Opened, open, open_or_pull};
 use super::output;
 use super::platform::Choice;
 use super::umount::told;
@@ -159,7 +159,7 @@ pub fn explained(error: container::Error) -> anyhow::Error {
 fn create(context: &Context, arguments: &Arguments) -> anyhow::Result<Held> {
     Runtime::find(arguments.runtime.as_deref()).map_err(explained)?;
     let platform = arguments.platform.platform()?;
-    let opened = open(context, &arguments.image, platform.as_ref())?;
+    let opened = open_or_pull(context, &arguments.image, platform.as_ref())?;
     let container = container(&opened, arguments, platform.as_ref())?;
     let held = Containers::of_store(context.root()).create(container).map_err(explained)?;
     let written = arguments.cidfile.as_ref().map(|file| write_new(file, &held.container.id));

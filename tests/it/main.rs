@@ -10,6 +10,7 @@ mod merging;
 mod model;
 mod passing_through;
 mod peers;
+mod registry;
 mod sessions;
 mod support;
 mod together;

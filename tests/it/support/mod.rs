@@ -3,5 +3,6 @@
 #[allow(dead_code)]
 pub mod fixture;
 pub mod place;
+pub mod server;
 #[allow(dead_code)]
 pub mod world;
