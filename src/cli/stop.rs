@@ -1,12 +1,12 @@
 //! `plyfs stop`, `kill`, `wait` and `rm`: the ends of containers.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::context::Context;
 use super::error::{Told, Usage, tell};
 use super::output;
 use super::run::explained;
-use crate::container::{Containers, Error, Found, Held, State, signal, signals};
+use crate::container::{Containers, Error, Found, Held, signal, signals};
 
 /// Ask containers to end, and kill those that do not
 ///
@@ -63,14 +63,18 @@ pub struct Rm {
 }
 
 pub fn stop(context: &Context, arguments: &Stop) -> anyhow::Result<()> {
-    let signal = arguments.signal.as_deref().map(number).transpose()?;
+    let signals = match &arguments.signal {
+        Some(signal) => Signals::This(number(signal)?),
+        None => Signals::OfContainer,
+    };
     let containers = Containers::of_store(context.root());
     let named = named(&containers, &arguments.containers, arguments.all, |found| found.running().is_ok())?;
     each(&named, |wanted| {
-        let found = containers.find(wanted)?;
-        let first = signal.unwrap_or(found.container.stop_signal);
-        let seconds = arguments.time.unwrap_or(found.container.stop_timeout);
-        end(&found, first, Duration::from_secs(seconds))
+        let seconds = match arguments.time {
+            Some(seconds) => seconds,
+            None => containers.find(wanted)?.container.stop_timeout,
+        };
+        end(&containers, wanted, signals, Duration::from_secs(seconds))
     })
 }
 
@@ -95,16 +99,14 @@ pub fn rm(context: &Context, arguments: &Rm) -> anyhow::Result<()> {
     let containers = Containers::of_store(context.root());
     let named = named(&containers, &arguments.containers, arguments.all, |_| true)?;
     each(&named, |wanted| {
-        let found = match containers.find(wanted) {
-            Err(Error::NoSuch(_)) if arguments.force => return Ok(()),
-            found => found?,
+        let ended = match arguments.force {
+            true => end(&containers, wanted, Signals::This(libc::SIGKILL), PATIENCE),
+            false => Ok(()),
         };
-        if arguments.force {
-            end(&found, libc::SIGKILL, PATIENCE)?;
-        }
-        match containers.hold(&found).and_then(Held::remove) {
-            // One that was to go when it ended has gone.
-            Err(Error::NoSuch(_)) => Ok(()),
+        let found = ended.and_then(|()| containers.find(wanted));
+        match found.and_then(|found| containers.hold(&found)).and_then(Held::remove) {
+            // It was not there, or has gone when it ended.
+            Err(Error::NoSuch(_)) if arguments.force => Ok(()),
             removed => removed,
         }
     })
@@ -146,24 +148,43 @@ fn each(containers: &[String], act: impl Fn(&str) -> Result<(), Error>) -> anyho
 }
 
 /// Asks, waits, and then does not ask any more. One that has ended is as it should be.
-fn end(found: &Found, first: i32, patience: Duration) -> Result<(), Error> {
-    if let State::Exited { .. } = found.state {
-        return Ok(());
-    }
-    match signal(found, first) {
-        // It has ended just now, and is being cleared away.
-        Ok(()) | Err(Error::NotRunning(_)) => {}
-        Err(error) => return Err(error),
-    }
+fn end(containers: &Containers, wanted: &str, signals: Signals, patience: Duration) -> Result<(), Error> {
+    let Some(found) = ask(containers, wanted, signals)? else { return Ok(()) };
     if found.wait_for(patience)? {
         return Ok(());
     }
-    match signal(found, libc::SIGKILL) {
+    match signal(&found, libc::SIGKILL) {
         Ok(()) | Err(Error::NotRunning(_)) => {}
         Err(error) => return Err(error),
     }
     match found.wait_for(PATIENCE)? {
         true => Ok(()),
-        false => Err(Error::StillRunning(found.container.name.clone())),
+        false => Err(Error::StillRunning(found.container.name)),
+    }
+}
+
+/// Which signal asks for the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Signals {
+    OfContainer,
+    This(i32),
+}
+
+/// `None`: it has ended. One that is being started is asked once it is there.
+fn ask(containers: &Containers, wanted: &str, signals: Signals) -> Result<Option<Found>, Error> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let found = containers.find(wanted)?;
+        let number = match signals {
+            Signals::OfContainer => found.container.stop_signal,
+            Signals::This(number) => number,
+        };
+        match signal(&found, number) {
+            Ok(()) => return Ok(Some(found)),
+            Err(Error::NotRunning(_)) if found.wait_for(PAUSE)? => return Ok(None),
+            Err(Error::NotRunning(_)) if Instant::now() < deadline => {}
+            Err(error) => return Err(error),
+        }
     }
 }

@@ -174,14 +174,16 @@ fn give(directory: &Path, network: Network, hostname: &str) -> Result<Vec<Given>
     Ok(given)
 }
 
-/// Makes a directory of the tree and those above it, as a process in the tree would reach it. One that is there stays
+/// Makes a directory of the tree, and root's above it, as a process in the tree would reach it. One that is there stays
 /// as it is.
 fn make_directory(root: BorrowedFd<'_>, path: &str, owner: &Identity) -> Result<(), Error> {
     let in_image = |errno: Errno| Error::InImage { path: path.to_owned(), source: errno.into() };
+    let path = plain_path(path);
     let mut at = PathBuf::from("/");
     let mut parent = open_directory(root, &at).map_err(in_image)?;
-    for name in plain_path(path).iter().skip(1) {
+    for name in path.iter().skip(1) {
         at.push(name);
+        let owner = if at == path { owner } else { &Identity::ROOT };
         parent = match open_directory(root, &at) {
             Err(Errno::NOENT) => make_one(&parent, name, owner).map_err(in_image)?,
             opened => opened.map_err(in_image)?,
@@ -239,7 +241,7 @@ mod tests {
         let wanted = Wanted { read_only: true, ..Wanted::default() };
         let config = written(&image, &wanted, tree.path()).unwrap();
         assert_eq!(config["process"]["cwd"], "/link/down");
-        assert_eq!(config["process"]["user"], serde_json::json!({"uid": 0, "gid": 0, "additionalGids": []}));
+        assert_eq!(config["process"]["user"], serde_json::json!({"uid": 0, "gid": 0, "additionalGids": [0]}));
         for made in ["srv/down", "data/one", "out"] {
             assert!(tree.path().join("rootfs").join(made).is_dir(), "{made}");
         }

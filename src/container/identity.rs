@@ -1,6 +1,7 @@
 //! Who runs in a container: a user and groups by name or number, looked up in the image's own /etc/passwd and
 //! /etc/group, as docker and podman do it. The files are the image's, so nothing in them is trusted.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
@@ -107,16 +108,20 @@ fn resolve(
         (None, Some(user)) => Identity { user, group: 0, groups: Vec::new(), home: String::new() },
         (None, None) => return Err("the image's /etc/passwd has no such user".to_owned()),
     };
-    if group.is_empty() {
+    if !wanted.contains(':') {
         let name = found.map(|account| account.name.as_str());
         let is_member = |group: &&Group| name.is_some_and(|name| group.members.iter().any(|one| one == name));
         identity.groups = groups.iter().filter(is_member).map(|group| group.id).take(MOST_GROUPS).collect();
-    } else {
+    } else if !group.is_empty() {
         identity.group = group_id(group, groups)?;
     }
     for group in extra {
         identity.groups.push(group_id(group, groups)?);
     }
+    // Its own group too: a process that leaves it must still be held to what it may not do.
+    identity.groups.insert(0, identity.group);
+    let mut seen = HashSet::new();
+    identity.groups.retain(|&group| seen.insert(group));
     if identity.home.is_empty() {
         "/".clone_into(&mut identity.home);
     }
@@ -161,15 +166,15 @@ mod tests {
     #[test]
     fn users_and_groups_are_found_by_name_and_by_number() {
         for (wanted, expected) in [
-            ("", (0, 0, vec![10], "/root")),
-            ("app", (1000, 100, vec![10, 100, 29], "/srv/app")),
-            ("1000", (1000, 100, vec![10, 100, 29], "/srv/app")),
-            ("app:wheel", (1000, 10, vec![], "/srv/app")),
-            ("app:4711", (1000, 4711, vec![], "/srv/app")),
-            ("4711", (4711, 0, vec![], "/")),
-            ("4711:audio", (4711, 29, vec![], "/")),
-            (":wheel", (0, 10, vec![], "/root")),
-            ("99", (7, 7, vec![], "/seven")),
+            ("", (0, 0, vec![0, 10], "/root")),
+            ("app", (1000, 100, vec![100, 10, 29], "/srv/app")),
+            ("1000", (1000, 100, vec![100, 10, 29], "/srv/app")),
+            ("app:wheel", (1000, 10, vec![10], "/srv/app")),
+            ("app:4711", (1000, 4711, vec![4711], "/srv/app")),
+            ("4711", (4711, 0, vec![0], "/")),
+            ("4711:audio", (4711, 29, vec![29], "/")),
+            (":wheel", (0, 10, vec![10], "/root")),
+            ("99", (7, 7, vec![7], "/seven")),
         ] {
             let (user, group, groups, home) = expected;
             assert_eq!(found(wanted), Ok((user, group, groups, home.to_owned())), "{wanted}");

@@ -7,15 +7,17 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::thread;
 
+use rustix::io::Errno;
 use rustix::mount::MountFlags;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
 use super::bundle::{self, Placement};
 use super::relay::Ends;
-use super::runtime::{CONSOLE, Runtime, control_group};
+use super::runtime::{CONSOLE, Runtime, control_group, leave_keys};
 use super::{Error, Held, doing};
 use crate::mount::daemon::{self, Detached, Launch, Outcome};
+use crate::sys::file;
 use crate::sys::mount::{self as system, Unmount};
 use crate::sys::namespace::Processes;
 use crate::sys::{process, socket};
@@ -77,9 +79,11 @@ impl Init<'_> {
             // What the container leaves behind comes to this process, as it would come to the first of a namespace.
             Processes::Shared => process::take_in_orphans().map_err(doing("becoming a reaper"))?,
         }
+        leave_keys();
         if runtime.wants_no_control_groups() {
             hide_control_groups();
         }
+        keep_attributes(&held)?;
         let daemon = match daemon::detach().map_err(doing("starting the file system's process"))? {
             Detached::Child(launch) => std::process::exit(serve(&held, launch).into()),
             Detached::Parent(Outcome::Live(daemon)) => daemon,
@@ -200,7 +204,7 @@ fn wait(container: Pid, handle: &OwnedFd, daemon: Pid) -> Result<u8, Error> {
 }
 
 /// /proc of the own process namespace: runtimes look for themselves there.
-fn show_processes() -> Result<(), rustix::io::Errno> {
+fn show_processes() -> Result<(), Errno> {
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     rustix::mount::mount("proc", "/proc", "proc", flags, None)
 }
@@ -214,6 +218,24 @@ fn hide_control_groups() {
     if let Err(errno) = rustix::mount::mount("none", WHERE, "tmpfs", MountFlags::RDONLY, None) {
         log::debug!("hiding {WHERE}: {errno}");
     }
+}
+
+/// What is written needs extended attributes. Where the store can keep none, it is written to memory instead.
+fn keep_attributes(held: &Held) -> Result<(), Error> {
+    let uppers = held.uppers();
+    file::create_private(&uppers).map_err(doing(format!("making {}", uppers.display())))?;
+    match rustix::fs::getxattr(&uppers, "user.plyfs", &mut [0u8; 0]) {
+        Err(Errno::NOTSUP) => {}
+        _ => return Ok(()),
+    }
+    if !held.container.remove {
+        log::warn!(
+            "the store's file system keeps no extended attributes: what is written is lost when the container ends"
+        );
+    }
+    let flags = MountFlags::NOSUID | MountFlags::NODEV;
+    rustix::mount::mount("plyfs", &uppers, "tmpfs", flags, Some(c"mode=700"))
+        .map_err(|errno| doing("making room for what is written in memory")(errno.into()))
 }
 
 /// Where the runtime hands over the terminal that it made.

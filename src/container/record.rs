@@ -325,6 +325,11 @@ impl Held {
         self.directory.join(ROOTFS)
     }
 
+    /// Where the store keeps what is written.
+    pub fn uppers(&self) -> PathBuf {
+        Uppers::of_store(&self.store).directory().to_owned()
+    }
+
     /// Where the container's own processes of plyfs say what they have to say.
     pub fn log_of_daemon(&self) -> PathBuf {
         self.directory.join(DAEMON_LOG)

@@ -12,6 +12,7 @@ use serde_json::Value;
 use super::bundle::Placement;
 use super::identity::Identity;
 use super::record::{Found, Running};
+use super::runtime::leave_keys;
 use super::{CONFIG, Error, ROOTFS, Runtime, Wanted, doing, plain_path, process, spec};
 use crate::sys::beneath;
 use crate::sys::namespace::{self, Mounts};
@@ -78,6 +79,7 @@ fn inside(found: &Found, runtime: &Runtime, execution: &Execution) -> Result<u8,
     let mut file = tempfile::NamedTempFile::new_in(".").map_err(doing("describing a process"))?;
     let text = serde_json::to_vec(&process).map_err(|error| doing("describing a process")(error.into()))?;
     file.write_all(&text).map_err(doing("describing a process"))?;
+    leave_keys();
     Runtime::forget_complaints()?;
     let mut command = runtime.execute(&found.container.id, file.path(), execution.detach);
     if !execution.interactive {

@@ -93,7 +93,7 @@ impl Runtime {
         terminal: bool,
     ) -> Result<Pid, Error> {
         let mut command = self.command();
-        command.args(["create", "--bundle", ".", "--pid-file", PID]);
+        command.args(["create", "--bundle", ".", "--pid-file", PID, "--no-new-keyring"]);
         if terminal {
             command.args(["--console-socket", CONSOLE]);
         }
@@ -144,6 +144,13 @@ impl Runtime {
     /// What is written down is old when another process is run.
     pub fn forget_complaints() -> Result<(), Error> {
         File::create(LOG).map(drop).map_err(doing("emptying the runtime's log"))
+    }
+}
+
+/// So that a container has no keys of its user's: runtimes would make a keyring for each, of which a user may have 200.
+pub fn leave_keys() {
+    if let Err(error) = crate::sys::process::leave_keys(c"plyfs") {
+        log::debug!("leaving the session's keys: {error}");
     }
 }
 

@@ -119,6 +119,10 @@ impl Uppers {
         Self { directory: root.join("plyfs/uppers") }
     }
 
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The name of an upper whose user gave none.
     pub fn name_for(image: &str) -> String {
         plain_name(image)

@@ -81,11 +81,15 @@ pub fn join(process: u32) -> io::Result<Mounts> {
         let link = |of: &str| std::fs::read_link(format!("/proc/{of}/ns/{kind}"));
         Ok(link("self")? == link(&process.to_string())?)
     };
+    let is_new = !same("pid")?;
     // Nobody may enter the user namespace that they are in already.
     if !same("user")? {
         set(&open("user")?, libc::CLONE_NEWUSER)?;
     }
-    set(&processes, libc::CLONE_NEWPID)?;
+    // Nor may they, without rights over the machine's processes, enter those again.
+    if is_new {
+        set(&processes, libc::CLONE_NEWPID)?;
+    }
     Ok(mounts)
 }
 

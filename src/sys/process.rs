@@ -1,6 +1,7 @@
 //! Processes: a fork that is safe to call, a wait for signals, and the leaving of a terminal.
 #![allow(unsafe_code)]
 
+use std::ffi::CStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -148,6 +149,22 @@ pub fn wait_for_any() -> io::Result<(Pid, u8)> {
             Err(errno) => return Err(errno.into()),
         }
     }
+}
+
+/// Leaves the keys of the session for a keyring that has none. A user may have few keyrings; who has no more shares one
+/// of this name with others of the user's.
+pub fn leave_keys(shared: &CStr) -> io::Result<()> {
+    let join = |name: *const libc::c_char| {
+        // SAFETY: the kernel takes no name, or reads one that ends with a zero.
+        match unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    };
+    join(std::ptr::null()).or_else(|error| match error.raw_os_error() {
+        Some(libc::EDQUOT) => join(shared.as_ptr()),
+        _ => Err(error),
+    })
 }
 
 /// When a process was started, in the clock ticks of /proc: with its number, this tells it from all others.
