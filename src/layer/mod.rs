@@ -19,6 +19,7 @@ mod tarball;
 pub mod tree;
 pub mod whiteout;
 mod window;
+pub mod write;
 
 pub use blob::{Blob, BlobReader};
 pub use checkpoint::{CHUNK, Checkpoint, Seek};

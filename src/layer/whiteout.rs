@@ -6,7 +6,7 @@ use super::tar::shown;
 const PREFIX: &[u8] = b".wh.";
 /// What AUFS left in layers begins so, and so does the opaque marker.
 const METADATA: &[u8] = b".wh..wh.";
-const OPAQUE: &[u8] = b".wh..wh..opq";
+pub(super) const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// What a name that starts with `.wh.` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
