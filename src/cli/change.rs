@@ -33,7 +33,7 @@ fn change(config: &mut RunConfig, instruction: &str) -> Result<(), String> {
                 config.exposed_ports.insert(port_of(&port)?);
             }
         }
-        "VOLUME" => config.volumes.extend(json_words(rest).map_or_else(|| words(rest), Ok)?),
+        "VOLUME" => config.volumes.extend(words_of(rest)?),
         "USER" => config.user = rest.to_owned(),
         "WORKDIR" => config.working_dir = working_directory(&config.working_dir, rest),
         "STOPSIGNAL" => config.stop_signal = Some(rest.to_owned()),
@@ -46,15 +46,20 @@ fn change(config: &mut RunConfig, instruction: &str) -> Result<(), String> {
 }
 
 /// A JSON list is run as it is, anything else by a shell.
-fn command(text: &str) -> Vec<String> {
+pub fn command(text: &str) -> Vec<String> {
     json_words(text).unwrap_or_else(|| ["/bin/sh", "-c", text].map(str::to_owned).to_vec())
+}
+
+/// A JSON list, or words as a shell splits them.
+pub fn words_of(text: &str) -> Result<Vec<String>, String> {
+    json_words(text).map_or_else(|| words(text), Ok)
 }
 
 fn json_words(text: &str) -> Option<Vec<String>> {
     serde_json::from_str(text).ok()
 }
 
-fn set_env(env: &mut Vec<String>, key: &str, value: &str) {
+pub fn set_env(env: &mut Vec<String>, key: &str, value: &str) {
     let new = format!("{key}={value}");
     let is_key = |entry: &&mut String| entry.split('=').next() == Some(key);
     match env.iter_mut().find(is_key) {
@@ -102,7 +107,7 @@ fn words(text: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-fn port_of(text: &str) -> Result<String, String> {
+pub fn port_of(text: &str) -> Result<String, String> {
     let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let in_range = port.splitn(2, '-').all(|end| end.parse::<u16>().is_ok_and(|number| number > 0));
     if !in_range || !["tcp", "udp", "sctp"].contains(&protocol) {
@@ -111,7 +116,7 @@ fn port_of(text: &str) -> Result<String, String> {
     Ok(format!("{port}/{protocol}"))
 }
 
-fn working_directory(before: &str, text: &str) -> String {
+pub fn working_directory(before: &str, text: &str) -> String {
     if text.starts_with('/') {
         return text.to_owned();
     }

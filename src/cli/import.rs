@@ -2,15 +2,17 @@
 
 use std::fs::File;
 use std::io::{self, BufReader, Cursor, IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
 use super::change;
 use super::context::Context;
+use super::derive;
 use super::output;
 use super::platform::Choice;
 use super::progress;
+use super::time;
 use crate::image;
 use crate::layer::{Codec, decoder};
 use crate::oci::{Config, History, Platform, Reference, RunConfig};
@@ -37,9 +39,7 @@ pub struct Arguments {
 }
 
 pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
-    if let Some(reference) = arguments.reference.as_ref().filter(|reference| reference.digest().is_some()) {
-        anyhow::bail!("an image can't be given a digest for a name: {}", reference.familiar());
-    }
+    derive::check_name(arguments.reference.as_ref())?;
     let config = config(arguments)?;
     let step = History {
         created: config.created.clone(),
@@ -51,7 +51,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
         ),
         ..History::default()
     };
-    let stream = open(arguments)?;
+    let stream = open(&arguments.file)?;
     let store = context.store()?;
     let image = image::import(&store, stream, config, step, arguments.reference.as_ref());
     let image = image.with_context(|| arguments.file.display().to_string())?;
@@ -68,33 +68,22 @@ fn config(arguments: &Arguments) -> anyhow::Result<Config> {
         architecture: platform.architecture,
         os: platform.os,
         variant: platform.variant,
-        created: Some(now()?),
+        created: Some(time::made()?),
         comment: arguments.message.clone(),
         config: Some(run),
         ..Config::default()
     })
 }
 
-/// `SOURCE_DATE_EPOCH` lets the same tar give the same image.
-fn now() -> anyhow::Result<String> {
-    match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => {
-            let seconds = text.parse().with_context(|| format!("SOURCE_DATE_EPOCH {text:?}"))?;
-            Ok(jiff::Timestamp::from_second(seconds)?.to_string())
-        }
-        Err(_) => Ok(jiff::Timestamp::now().to_string()),
-    }
-}
-
 /// The layer as it will be kept: what no image may be compressed with is unpacked on the way.
-fn open(arguments: &Arguments) -> anyhow::Result<Box<dyn Read>> {
-    let mut stream: Box<dyn Read> = if arguments.file.as_os_str() == "-" {
+pub fn open(path: &Path) -> anyhow::Result<Box<dyn Read>> {
+    let mut stream: Box<dyn Read> = if path.as_os_str() == "-" {
         if io::stdin().is_terminal() {
             anyhow::bail!("requested import from stdin, but stdin is a terminal");
         }
         Box::new(io::stdin().lock())
     } else {
-        Box::new(file(arguments)?)
+        Box::new(file(path)?)
     };
     let mut start = Vec::new();
     stream.by_ref().take(Codec::MAGIC as u64).read_to_end(&mut start)?;
@@ -106,12 +95,12 @@ fn open(arguments: &Arguments) -> anyhow::Result<Box<dyn Read>> {
     }
 }
 
-fn file(arguments: &Arguments) -> anyhow::Result<impl Read + use<>> {
-    let shown = || arguments.file.display().to_string();
+fn file(path: &Path) -> anyhow::Result<impl Read + use<>> {
+    let shown = || path.display().to_string();
     if shown().starts_with("http://") || shown().starts_with("https://") {
         anyhow::bail!("{}: plyfs reads no URL here; pipe it: `curl URL | plyfs import -`", shown());
     }
-    let file = File::open(&arguments.file).with_context(shown)?;
+    let file = File::open(path).with_context(shown)?;
     let metadata = file.metadata().with_context(shown)?;
     if metadata.is_dir() {
         anyhow::bail!("{}: is a directory; make a tar of it: `tar -cC DIR . | plyfs import -`", shown());

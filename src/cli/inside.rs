@@ -1,11 +1,13 @@
 //! The merged tree of an image and the bytes of its files, with no mount.
 
+use std::sync::Arc;
+
 use super::context::Context;
 use super::open::{Opened, open_or_pull};
 use super::progress::{LOADING, Progress};
 use crate::image;
 use crate::layer::{Id, Index};
-use crate::lower::{self, Lower};
+use crate::lower::{self, Below, Lower};
 use crate::oci::Platform;
 
 /// How much is asked for at once.
@@ -51,6 +53,11 @@ pub fn lower(opened: &Opened) -> anyhow::Result<Lower> {
         Err(error) if error.downcast_ref().is_some_and(lower::Error::is_damage) => attempt(opened),
         done => done,
     }
+}
+
+/// The root of what the image shows.
+pub fn below(opened: &Opened) -> anyhow::Result<Below> {
+    Ok(lower::image(Arc::new(lower(opened)?)))
 }
 
 fn attempt(opened: &Opened) -> anyhow::Result<Lower> {

@@ -1,15 +1,19 @@
 //! Commands, one file each; the only home of printing. What is here is the command line as a whole: which commands
 //! there are, what they share, and how the program ends.
 
+mod append;
 mod attributes;
 mod bench;
 mod bundle;
 mod cat;
 mod change;
+mod commit;
 mod completion;
+mod config;
 mod context;
 mod cp;
 mod delete;
+mod derive;
 mod destination;
 mod diff;
 mod doctor;
@@ -48,6 +52,7 @@ mod rmi;
 mod run;
 mod save;
 mod search;
+mod squash;
 mod stats;
 mod stop;
 mod system;
@@ -63,6 +68,7 @@ mod users;
 mod verify;
 mod walk;
 mod wanted;
+mod written;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -119,6 +125,11 @@ enum Command {
     #[command(visible_alias = "upper")]
     Uppers(uppers::Arguments),
     Diff(diff::Arguments),
+    Commit(commit::Arguments),
+    Append(append::Arguments),
+    Config(config::Arguments),
+    #[command(visible_alias = "flatten")]
+    Squash(squash::Arguments),
     Discard(uppers::Discard),
     Run(run::Arguments),
     Start(run::Start),
@@ -220,6 +231,10 @@ fn act(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Umount(arguments) => umount::run(context, arguments),
         Command::Stats(arguments) => stats::run(context, &arguments),
         Command::Uppers(arguments) => uppers::run(context, &arguments),
+        Command::Append(arguments) => append::run(context, &arguments),
+        Command::Config(arguments) => config::run(context, &arguments),
+        Command::Squash(arguments) => squash::run(context, &arguments),
+        Command::Commit(arguments) => commit::run(context, &arguments),
         Command::Diff(arguments) => diff::run(context, &arguments),
         Command::Discard(arguments) => uppers::discard(context, &arguments),
         Command::Run(arguments) => run::run(context, &arguments),

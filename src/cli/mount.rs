@@ -202,7 +202,12 @@ fn base(opened: &Opened, lower: &Lower, options: &Options) -> anyhow::Result<Bas
         image: opened.shown(),
         manifest: opened.image.descriptor.digest,
         digests: digests(opened),
-        root: Root { mode: root.mode(), user: root.uid(), group: root.gid() },
+        root: Root {
+            mode: root.mode(),
+            user: root.uid(),
+            group: root.gid(),
+            modified: (root.mtime().seconds, root.mtime().nanoseconds),
+        },
         userxattr: options.namespace == Some(Namespace::User),
         since: Base::now(),
     })

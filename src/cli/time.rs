@@ -1,6 +1,7 @@
 //! Times as docker writes them. An image says when it was made in RFC 3339; one that says nothing, or something else,
 //! has no time.
 
+use anyhow::Context as _;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -60,6 +61,19 @@ impl Created {
     pub fn is_before(self, moment: Timestamp) -> bool {
         self.0.is_some_and(|at| at < moment)
     }
+}
+
+/// When something that is made now is said to be made. `SOURCE_DATE_EPOCH` lets the same give the same.
+pub fn made() -> anyhow::Result<String> {
+    Ok(epoch()?.unwrap_or_else(Timestamp::now).to_string())
+}
+
+/// `SOURCE_DATE_EPOCH`.
+pub fn epoch() -> anyhow::Result<Option<Timestamp>> {
+    let Ok(text) = std::env::var("SOURCE_DATE_EPOCH") else { return Ok(None) };
+    let wrong = || format!("SOURCE_DATE_EPOCH {text:?}");
+    let seconds = text.parse().with_context(wrong)?;
+    Timestamp::from_second(seconds).map(Some).with_context(wrong)
 }
 
 /// A moment as a filter gives it: RFC 3339, a date, seconds since 1970, or how long ago (`24h`, `1h30m`).

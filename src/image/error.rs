@@ -25,6 +25,8 @@ pub enum Error {
     Invalid { digest: Digest, source: InvalidDocument },
     #[error("{digest} is not an image but {media_type:?}")]
     NotAnImage { digest: Digest, media_type: String },
+    #[error("docker's image manifests name no layer that is compressed with {0}")]
+    NoForm(&'static str),
     #[error("no image")]
     NoImage,
     #[error("no image for platform {wanted}; there is {}", list(available))]

@@ -1,12 +1,12 @@
 //! A tar becomes an image of one layer.
 
-use std::io::{self, Read};
+use std::io::Read;
 
+use super::made::taken;
 use super::{Error, Image, Result};
-use crate::layer::pass::{self, Pass, SidecarPolicy};
-use crate::layer::{Codec, Identity};
+use crate::layer::Codec;
 use crate::oci::{Config, Descriptor, History, Manifest, Raw, Reference, media};
-use crate::store::{Derived, Ingest, Store};
+use crate::store::Store;
 
 /// Keeps the layer that `stream` is, as it is, with a config and a manifest for it. Of `config` all stays but what
 /// speaks of layers; `step` is how the history tells of this one.
@@ -19,7 +19,7 @@ pub fn import(
 ) -> Result<Image> {
     // Until the manifest is listed nothing reaches the blobs, and a sweep would take them.
     let _lease = store.lease()?;
-    let identity = layer(store, stream)?;
+    let identity = taken(store, stream)?;
     config.rootfs.diff_ids = vec![identity.diff_id];
     config.history = vec![step];
     let platform = config.platform();
@@ -42,42 +42,5 @@ fn media_type(codec: Codec) -> &'static str {
         Codec::Zstd => media::OCI_LAYER_ZSTD,
         // The spec has no type for any other; what is in the blob is told by its first bytes.
         Codec::Plain | Codec::Xz | Codec::Bzip2 => media::OCI_LAYER,
-    }
-}
-
-/// Keeps the bytes and their index.
-fn layer(store: &Store, stream: impl Read) -> Result<Identity> {
-    let mut keeping = Keeping { stream, ingest: store.ingest()?, fault: None };
-    let mut spool = || store.begin_derived().map_err(io::Error::other);
-    let passed = pass::pass(&mut keeping, Pass { sidecar: SidecarPolicy::WhenNeeded, spool: &mut spool });
-    if let Some(fault) = keeping.fault {
-        return Err(Error::Store(fault));
-    }
-    let passed = passed.map_err(Error::source)?;
-    let digest = &passed.identity.digest;
-    if let Some(sidecar) = passed.sidecar {
-        store.publish_derived(Derived::Sidecar, digest, sidecar)?;
-    }
-    store.put_derived(Derived::Index, digest, &passed.index)?;
-    keeping.ingest.publish(digest, passed.identity.size)?;
-    Ok(passed.identity)
-}
-
-/// Writes to the store what is read.
-struct Keeping<R> {
-    stream: R,
-    ingest: Ingest,
-    fault: Option<crate::store::Error>,
-}
-
-impl<R: Read> Read for Keeping<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = self.stream.read(buffer)?;
-        self.ingest.append(&buffer[..count]).map_err(|error| {
-            let message = error.to_string();
-            self.fault = Some(error);
-            io::Error::other(message)
-        })?;
-        Ok(count)
     }
 }

@@ -54,7 +54,7 @@ fn bring(store: &Store, source: &dyn Source, image: &Image, progress: &dyn Progr
 
 impl Intake<'_> {
     /// Keeps the layer's blob and its index.
-    fn load(&self, layer: &LayerOf) -> Result<()> {
+    pub(super) fn load(&self, layer: &LayerOf) -> Result<()> {
         if self.has_sound(layer)? {
             return Ok(());
         }

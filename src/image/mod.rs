@@ -2,6 +2,7 @@
 //! takes them; what is kept of them is kept only once it is verified.
 
 mod copy;
+mod derive;
 mod error;
 mod import;
 mod in_place;
@@ -9,6 +10,7 @@ mod incoming;
 mod intake;
 mod layers;
 mod load;
+mod made;
 mod outgoing;
 mod removal;
 mod select;
@@ -19,10 +21,12 @@ mod stored;
 pub mod verify;
 
 pub use copy::{Parts, copy};
+pub use derive::{Derivation, Step};
 pub use error::{Error, Length};
 pub use import::import;
 pub use layers::layers;
 pub use load::{load, load_of_index};
+pub use made::{Content, taken, written};
 pub use outgoing::Outgoing;
 pub use removal::{Candidate, Removal};
 pub use select::{Selection, Warning, select};

@@ -5,8 +5,9 @@ use std::fs::File;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use super::object::{Below, Child, Located, Number, Object, Pairs, Path, Stat, join};
+use super::object::{Below, Child, Located, Number, Object, Pairs, Path, Stat};
 use super::{Lower, Result};
+use crate::layer::write::join;
 use crate::layer::{Extent, Id, Index, Kind};
 
 /// The upper's is 0.
@@ -79,12 +80,15 @@ impl Object for InImage {
 
     fn lookup(&self, name: &[u8]) -> Result<Option<Below>> {
         let found = self.tree().lookup(self.id, name);
+        // What a damaged tree shows is not what is there: that there is nothing must not be believed.
+        self.tree().intact()?;
         let child = |id| Self { image: self.image.clone(), id, path: join(&self.path, name) };
         Ok(found.map(|entry| Arc::new(child(entry.id)) as Below))
     }
 
     fn children(&self) -> Result<Vec<Child>> {
         let children = self.tree().children(self.id);
+        self.tree().intact()?;
         let child = |at| children.get(at);
         Ok((0..children.len())
             .filter_map(child)
@@ -119,6 +123,12 @@ impl Object for InImage {
 
     fn file(&self) -> Result<Option<Arc<File>>> {
         self.image.lower.file(self.id)
+    }
+
+    /// That of a sparse file is of more than its bytes.
+    fn digest(&self) -> Result<Option<[u8; 32]>> {
+        let content = self.tree().content(self.id)?;
+        Ok(content.extents.is_none().then_some(content.digest))
     }
 
     fn located(&self) -> Result<Option<Located>> {

@@ -56,14 +56,6 @@ pub struct Child {
     pub number: Number,
 }
 
-/// The path of a name in the directory of a path.
-pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
-    match directory.is_empty() {
-        true => name.to_vec(),
-        false => [directory, &b"/"[..], name].concat(),
-    }
-}
-
 pub trait Object: Send + Sync {
     /// From the root, without a leading slash; the root's is empty.
     fn path(&self) -> &[u8];
@@ -82,6 +74,8 @@ pub trait Object: Send + Sync {
     fn data(&self, offset: u64) -> Result<Option<Range<u64>>>;
     /// The whole file, where there is one to read from.
     fn file(&self) -> Result<Option<Arc<File>>>;
+    /// BLAKE3 of a file's bytes, where it is known without reading them.
+    fn digest(&self) -> Result<Option<[u8; 32]>>;
     /// The object itself, where it is one of a file system.
     fn located(&self) -> Result<Option<Located>>;
     /// All names of a file that has several, this one included; empty where they are not known.

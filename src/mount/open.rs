@@ -35,7 +35,7 @@ fn over_image(lower: Arc<Lower>, paths: &UpperPaths, options: &Options) -> Resul
 pub fn directories(asked: &Overlay) -> Result<Tree, Error> {
     let options = &asked.options;
     let upper = asked.upper.as_ref().map(|paths| self::upper(paths, &asked.lowers, options)).transpose()?;
-    let namespace = match upper.as_ref().map(Upper::namespace).or(options.namespace) {
+    let namespace = match upper.as_ref().map(|upper| upper.namespace()).or(options.namespace) {
         Some(Namespace::User) => lower::Namespace::User,
         Some(Namespace::Trusted) | None => lower::Namespace::Trusted,
     };

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::XattrFlags;
+use rustix::fs::{AtFlags, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,9 @@ pub struct Root {
     pub mode: u16,
     pub user: u32,
     pub group: u32,
+    /// Its mtime: seconds since 1970, and nanoseconds.
+    #[serde(default)]
+    pub modified: (i64, u32),
 }
 
 impl Base {
@@ -259,8 +262,16 @@ fn fill(directory: &Path, base: &Base) -> io::Result<Base> {
         changed => changed?,
     }
     fs::set_permissions(&upper, Permissions::from_mode(base.root.mode.into()))?;
+    set_modified(&upper, base.root.modified)?;
     fs::write(directory.join(BASE), serde_json::to_vec_pretty(&base)?)?;
     Ok(base)
+}
+
+/// An upper that nothing is written to shows the image's own root.
+fn set_modified(directory: &Path, (seconds, nanoseconds): (i64, u32)) -> io::Result<()> {
+    let modified = Timespec { tv_sec: seconds, tv_nsec: i64::from(nanoseconds) };
+    let times = Timestamps { last_access: modified, last_modification: modified };
+    Ok(rustix::fs::utimensat(rustix::fs::CWD, directory, &times, AtFlags::empty())?)
 }
 
 fn takes_trusted(directory: &Path) -> io::Result<bool> {
@@ -327,7 +338,7 @@ mod tests {
 
     fn base(image: &str) -> Base {
         let manifest = Digest::of(image.as_bytes());
-        let root = Root { mode: 0o755, user: 0, group: 0 };
+        let root = Root { mode: 0o755, user: 0, group: 0, modified: (7, 0) };
         let digests = vec![manifest];
         let (wanted, image) = (image.into(), image.into());
         Base { wanted, image, manifest, digests, root, userxattr: false, since: 1 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Config, Descriptor, Digest, lenient, media};
 
@@ -48,6 +49,43 @@ impl<T: Kind> Raw<T> {
         let bytes =
             serde_json::to_vec(&value).map_err(|source| InvalidDocument::Json { what: T::NAME, source })?;
         Ok(Self { bytes: bytes.into(), value })
+    }
+}
+
+impl<T: Kind> Raw<T> {
+    /// Another document that says `value`, and all else that this one says. The law: with its own value it stays the
+    /// same document.
+    pub fn edit(&self, value: T) -> Result<Self, InvalidDocument> {
+        value.check()?;
+        let invalid = |source| InvalidDocument::Json { what: T::NAME, source };
+        let mut text: Value = read(&self.bytes, T::NAME)?;
+        let before = serde_json::to_value(&self.value).map_err(invalid)?;
+        let after = serde_json::to_value(&value).map_err(invalid)?;
+        merge(&mut text, &before, after);
+        let bytes = serde_json::to_vec(&text).map_err(invalid)?;
+        Ok(Self { bytes: bytes.into(), value })
+    }
+}
+
+/// Changes in `text`, which was read as `before`, what is another in `after`.
+fn merge(text: &mut Value, before: &Value, after: Value) {
+    match (text, before, after) {
+        (_, before, after) if *before == after => {}
+        (Value::Object(text), Value::Object(before), Value::Object(after)) => {
+            text.retain(|key, _| !before.contains_key(key) || after.contains_key(key));
+            for (key, value) in after.into_iter().filter(|(key, value)| before.get(key) != Some(value)) {
+                let was = before.get(&key).unwrap_or(&Value::Null);
+                merge(text.entry(key).or_insert(Value::Null), was, value);
+            }
+        }
+        (Value::Array(text), Value::Array(before), Value::Array(after)) if text.len() == before.len() => {
+            let merged = after.into_iter().enumerate().map(|(at, value)| match before.get(at) {
+                Some(was) if *was == value => text[at].take(),
+                _ => value,
+            });
+            *text = merged.collect();
+        }
+        (text, _, after) => *text = after,
     }
 }
 
@@ -333,6 +371,27 @@ mod tests {
         assert_eq!((manifest.bytes(), manifest.digest()), (text.as_bytes(), Digest::of(text.as_bytes())));
         let own = Raw::encode(manifest.value().clone()).unwrap();
         assert_eq!(Raw::<Manifest>::parse(own.bytes().to_vec()).unwrap().value(), manifest.value());
+    }
+
+    #[test]
+    fn an_edit_changes_what_it_says_and_nothing_else() {
+        let text = r#"{"zeal":[1],"os":"linux","comment":"old","config":{"Cmd":"sh","Env":null,"Fancy":true,
+            "Labels":{"a":"1","b":"2"}},"history":[{"created_by":"x","own":7}],"rootfs":{"diff_ids":null}}"#;
+        let config = Raw::<Config>::parse(text.as_bytes().to_vec()).unwrap();
+        let same = config.edit(config.value().clone()).unwrap();
+        let json = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
+        assert_eq!(json(same.bytes()), json(text.as_bytes()));
+        let mut edited = config.value().clone();
+        edited.comment = None;
+        edited.history.push(crate::oci::History { comment: Some("y".into()), ..Default::default() });
+        let run = edited.config.get_or_insert_default();
+        run.env = vec!["A=1".into()];
+        run.labels.remove("a");
+        let expected = concat!(
+            r#"{"zeal":[1],"os":"linux","config":{"Cmd":"sh","Env":["A=1"],"Fancy":true,"Labels":{"b":"2"}},"#,
+            r#""history":[{"created_by":"x","own":7},{"comment":"y"}],"rootfs":{"diff_ids":null}}"#
+        );
+        assert_eq!(String::from_utf8_lossy(config.edit(edited).unwrap().bytes()), expected);
     }
 
     #[test]

@@ -47,6 +47,12 @@ pub fn enter_user_namespace() -> io::Result<()> {
     }
 }
 
+/// Whether ids are counted here as the machine counts them.
+pub fn is_initial() -> io::Result<bool> {
+    let map = std::fs::read_to_string("/proc/self/uid_map")?;
+    Ok(map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
+}
+
 /// Moves this process into a mount namespace of its own, in which nothing reaches the one it came from; what it forks
 /// next is the first process of a process namespace, if it is to have one.
 pub fn enter_private_namespaces(processes: Processes) -> io::Result<()> {

@@ -6,6 +6,7 @@
 //! failure of ours, logged by whoever replies.
 
 mod attributes;
+pub mod diff;
 mod directory;
 mod file;
 mod ids;

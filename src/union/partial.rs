@@ -119,7 +119,7 @@ impl Partial {
     }
 }
 
-fn below_fault(source: lower::Error) -> Error {
+pub(super) fn below_fault(source: lower::Error) -> Error {
     Error::Fault { doing: "reading a lower file".to_owned(), source: Box::new(source) }
 }
 

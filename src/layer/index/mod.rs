@@ -17,6 +17,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use rustix::fs::FileType;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use self::format::{CountRecord, EntryRecord, InodeRecord, NONE, Section, XattrRecord, high, low};
@@ -64,6 +65,21 @@ pub enum Kind {
     LowerLink,
     /// In no layer: only a directory on disk holds one.
     Socket,
+}
+
+/// Of an object on disk.
+impl From<FileType> for Kind {
+    fn from(file_type: FileType) -> Self {
+        match file_type {
+            FileType::Directory => Self::Directory,
+            FileType::Symlink => Self::Symlink,
+            FileType::CharacterDevice => Self::CharDevice,
+            FileType::BlockDevice => Self::BlockDevice,
+            FileType::Fifo => Self::Fifo,
+            FileType::Socket => Self::Socket,
+            FileType::RegularFile | FileType::Unknown => Self::File,
+        }
+    }
 }
 
 impl Kind {

@@ -65,7 +65,7 @@ fn within(field: &'static str, value: i64, limit: i64) -> Result<u32, Fault> {
 /// The extended attributes that a mount shows.
 pub(super) fn xattrs(header: &Header) -> Result<Vec<Xattr<'_>>, Fault> {
     let mut kept = Vec::new();
-    for (name, value) in header.xattrs.iter().filter(|(name, _)| is_kept(name)) {
+    for (name, value) in header.xattrs.iter().filter(|(name, _)| keeps_xattr(name)) {
         for (size, limit) in [(name.len(), MAX_XATTR_NAME), (value.len(), MAX_XATTR_VALUE)] {
             if size > limit {
                 return Err(Fault::Xattr { name: shown(name), size, limit });
@@ -77,7 +77,7 @@ pub(super) fn xattrs(header: &Header) -> Result<Vec<Xattr<'_>>, Fault> {
 }
 
 /// What belongs to the host's own overlays and security modules is not an image's to say.
-fn is_kept(name: &[u8]) -> bool {
+pub fn keeps_xattr(name: &[u8]) -> bool {
     const FOREIGN: [&[u8]; 3] = [b"user.overlay.", b"user.fuseoverlayfs.", b"user.containers.override_"];
     match name {
         b"security.capability" | b"system.posix_acl_access" | b"system.posix_acl_default" => true,

@@ -9,6 +9,7 @@ mod tests;
 
 use std::collections::HashMap;
 
+pub use self::attributes::keeps_xattr;
 use self::path::{Place, Reach, Way};
 use super::index::{Content, Kind};
 use super::tar::{self, Event, Header, Parser, Type, shown};

@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, FileType, OFlags, RawDir};
 use rustix::io::{Errno, Result};
 
 use super::Directories;
-use crate::lower::object::join;
+use crate::layer::write::join;
 
 /// Paths below the layer's root, by device and inode.
 pub(super) type Aliases = HashMap<(u64, u64), Vec<Vec<u8>>>;

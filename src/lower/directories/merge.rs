@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Dir, FileType};
 
-use super::object::{kind, number};
+use super::object::number;
 use super::whiteout::{self, Found};
 use super::{Directories, Stacked};
 use crate::layer::Kind;
@@ -62,13 +62,13 @@ fn layer_names(all: &Directories, layer: usize, directory: &OwnedFd) -> rustix::
             _ => false,
         };
         let file_system = all.layers[layer].file_system;
-        let plain = Shown::Child(kind(entry.file_type()), number(file_system, entry.ino()));
+        let plain = Shown::Child(Kind::from(entry.file_type()), number(file_system, entry.ino()));
         let shown =
             match doubtful.then(|| whiteout::find(directory.as_fd(), name, all.namespace)).transpose()? {
                 None => plain,
                 Some(Found::Whiteout) => Shown::Hidden,
                 Some(Found::Directory(stat) | Found::Leaf(stat)) => Shown::Child(
-                    kind(FileType::from_raw_mode(stat.st_mode)),
+                    Kind::from(FileType::from_raw_mode(stat.st_mode)),
                     number(file_system, stat.st_ino),
                 ),
                 Some(Found::Absent) => {

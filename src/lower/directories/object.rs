@@ -11,9 +11,10 @@ use rustix::io::Errno;
 
 use super::whiteout::{self, Found};
 use super::{Directories, aliases, merge};
+use crate::layer::write::join;
 use crate::layer::{Kind, Time};
 use crate::lower::Result;
-use crate::lower::object::{Below, Child, Located, Object, Pairs, Path, Stat, join};
+use crate::lower::object::{Below, Child, Located, Object, Pairs, Path, Stat};
 use crate::sys::xattr::{self, Place};
 
 pub struct Stacked {
@@ -106,7 +107,7 @@ impl Gathered {
                 if stat.st_size > 0 && whiteout::is_unfilled(Place::Name(directory, name), all.namespace)? {
                     return Err(Errno::PERM);
                 }
-                Looked::Leaf(kind(FileType::from_raw_mode(stat.st_mode)))
+                Looked::Leaf(Kind::from(FileType::from_raw_mode(stat.st_mode)))
             }
             Found::Directory(_) => {
                 let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -239,6 +240,10 @@ impl Object for Stacked {
         Ok(Some(Arc::new(self.content()?)))
     }
 
+    fn digest(&self) -> Result<Option<[u8; 32]>> {
+        Ok(None)
+    }
+
     fn located(&self) -> Result<Option<Located>> {
         let Some(uuid) = self.all.layers[self.described].uuid else { return Ok(None) };
         Ok(Some(Located { object: self.open(OFlags::PATH)?, uuid }))
@@ -263,23 +268,11 @@ pub(super) fn number(file_system: u32, inode: u64) -> crate::lower::Number {
     crate::lower::Number { file_system, inode }
 }
 
-pub(super) fn kind(file_type: FileType) -> Kind {
-    match file_type {
-        FileType::Directory => Kind::Directory,
-        FileType::Symlink => Kind::Symlink,
-        FileType::CharacterDevice => Kind::CharDevice,
-        FileType::BlockDevice => Kind::BlockDevice,
-        FileType::Fifo => Kind::Fifo,
-        FileType::Socket => Kind::Socket,
-        FileType::RegularFile | FileType::Unknown => Kind::File,
-    }
-}
-
 fn stat(raw: &rustix::fs::Stat, file_system: u32) -> Stat {
     let time = |seconds, nanoseconds| Time { seconds, nanoseconds: nanoseconds as u32 };
     Stat {
         number: number(file_system, raw.st_ino),
-        kind: kind(FileType::from_raw_mode(raw.st_mode)),
+        kind: Kind::from(FileType::from_raw_mode(raw.st_mode)),
         permissions: (raw.st_mode & 0o7777) as u16,
         links: raw.st_nlink as u32,
         user: raw.st_uid,

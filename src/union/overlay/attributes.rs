@@ -2,29 +2,15 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::FileType;
-
 use super::nodes::{Nodes, Place};
 use super::upper::{At, Object, Stat};
 use super::{Attributes, Errno, NodeId, Overlay, Result, fault};
 use crate::layer::Kind;
 use crate::lower;
 
-pub(super) fn kind(file_type: FileType) -> Kind {
-    match file_type {
-        FileType::Directory => Kind::Directory,
-        FileType::Symlink => Kind::Symlink,
-        FileType::CharacterDevice => Kind::CharDevice,
-        FileType::BlockDevice => Kind::BlockDevice,
-        FileType::Fifo => Kind::Fifo,
-        FileType::Socket => Kind::Socket,
-        FileType::RegularFile | FileType::Unknown => Kind::File,
-    }
-}
-
 impl Object {
     pub(super) fn kind(&self) -> Kind {
-        kind(self.stat.kind)
+        self.stat.kind.into()
     }
 }
 
@@ -69,7 +55,7 @@ impl Overlay {
     pub(super) fn of_upper(&self, node: NodeId, stat: &Stat) -> Attributes {
         Attributes {
             node,
-            kind: kind(stat.kind),
+            kind: stat.kind.into(),
             permissions: stat.permissions,
             links: u32::try_from(stat.links).unwrap_or(u32::MAX),
             user: self.options.ids.users.shown(stat.user),

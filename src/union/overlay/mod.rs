@@ -111,6 +111,11 @@ impl Overlay {
         self.upper.is_some()
     }
 
+    /// Where the private attributes of the upper are, if there is one.
+    pub fn upper_namespace(&self) -> Option<upper::Namespace> {
+        self.upper.as_ref().map(|upper| upper.namespace())
+    }
+
     fn upper(&self) -> Result<&Upper> {
         self.upper.as_ref().ok_or(Error::Answer(Errno::ROFS))
     }

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
-use super::attributes::kind;
 use super::listing::{Listing, Seen};
 use super::nodes::{Nodes, Place, compose, upper_number};
 use super::upper::Shown;
@@ -122,7 +121,7 @@ impl Overlay {
             for listed in self.upper()?.list(&self.directory(nodes, id)?)? {
                 if let Shown::Object { kind: file_type, number } = &listed.shown {
                     let number = NodeId::new(upper_number(number, self.home));
-                    let (name, kind) = (listed.name.as_slice().into(), kind(*file_type));
+                    let (name, kind) = (listed.name.as_slice().into(), Kind::from(*file_type));
                     seen.push(Seen { name, kind, node: number });
                 }
                 decided.insert(listed.name);

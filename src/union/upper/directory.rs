@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, RawDirEntry};
 use rustix::io::Errno;
 
-use super::{Result, Stat, Upper};
+use super::{Result, Stat, View};
 use crate::sys::xattr::Place;
 
 /// An open directory, good for naming what is in it and for nothing else (`O_PATH`). A clone is the same descriptor.
@@ -113,7 +113,7 @@ impl<'a> At<'a> {
     }
 }
 
-impl Upper {
+impl View {
     pub fn open_dir(&self, parent: &Dir, name: &[u8]) -> Result<Dir> {
         Ok(parent.open(name)?)
     }

@@ -2,7 +2,7 @@
 
 use super::private::{FOREIGN_OPAQUE, Mark};
 use super::whiteout::OPAQUE_MARKER;
-use super::{At, Dir, Result, Stat, Unfilled, Upper, origin};
+use super::{At, Dir, Result, Stat, Unfilled, View, origin};
 use crate::sys::xattr;
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -41,7 +41,7 @@ pub enum Number {
     Handle { uuid: [u8; 16], inode: u64 },
 }
 
-impl Upper {
+impl View {
     pub fn entry(&self, parent: &Dir, name: &[u8]) -> Result<Entry> {
         let Some(stat) = parent.find(name)? else {
             return Ok(match self.is_marked(parent, name)? {

@@ -6,7 +6,7 @@ use rustix::fs::{FileType, RawDirEntry};
 
 use super::private::Mark;
 use super::whiteout::{MARKER, OPAQUE_MARKER};
-use super::{At, Dir, Entry, Number, Result, Upper};
+use super::{At, Dir, Entry, Number, Result, View};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -17,7 +17,7 @@ pub struct Listed {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Shown {
     Whiteout,
-    /// A directory that hides the lower ones is told by [`Upper::entry`].
+    /// A directory that hides the lower ones is told by [`View::entry`].
     Object {
         kind: FileType,
         number: Number,
@@ -41,7 +41,7 @@ struct Raw {
     doubt: Doubt,
 }
 
-impl Upper {
+impl View {
     /// Whiteouts in whatever form, each once, and objects; `.` and `..` are left out.
     pub fn list(&self, directory: &Dir) -> Result<Vec<Listed>> {
         let marks = self.marks(At::Name(directory, b"."))?;

@@ -26,9 +26,11 @@ mod stage;
 mod stat;
 mod sync;
 mod unfilled;
+mod view;
 mod whiteout;
 mod xattr;
 
+use std::ops::Deref;
 use std::path::PathBuf;
 
 use parking_lot::Mutex;
@@ -51,6 +53,7 @@ pub use rename::{Moved, Rename, Source, Target};
 pub use stat::Stat;
 pub use sync::{Extent, Policy};
 pub use unfilled::Unfilled;
+pub use view::View;
 pub use xattr::Setting;
 
 #[derive(Clone, Debug, Default)]
@@ -66,7 +69,7 @@ pub struct Options {
 
 /// A writable tree, held by this process alone while it is open.
 pub struct Upper {
-    root: Dir,
+    view: View,
     /// `WORKDIR/work`: whatever is in it is not part of the tree.
     work: Dir,
     /// `WORKDIR/plyfs`
@@ -75,7 +78,6 @@ pub struct Upper {
     links: Dir,
     /// `WORKDIR/plyfs/journal`
     records: Dir,
-    namespace: Namespace,
     policy: Policy,
     kept: bool,
     abilities: Abilities,
@@ -108,13 +110,14 @@ impl Upper {
     pub fn into_locks(self) -> Locks {
         self._locks
     }
+}
 
-    pub fn root(&self) -> Dir {
-        self.root.clone()
-    }
+/// All that can be seen of it.
+impl Deref for Upper {
+    type Target = View;
 
-    pub fn namespace(&self) -> Namespace {
-        self.namespace
+    fn deref(&self) -> &View {
+        &self.view
     }
 }
 

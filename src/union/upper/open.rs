@@ -9,7 +9,7 @@ use super::journal::{INCOMPATIBLE, make_directory};
 use super::private::Mark;
 use super::stage::Names;
 use super::whiteout::{Form, mknod};
-use super::{Abilities, Dir, Error, Namespace, Options, Policy, Result, Upper, lock, recovery};
+use super::{Abilities, Dir, Error, Namespace, Options, Policy, Result, Upper, View, lock, recovery};
 use crate::sys::xattr;
 
 /// What of a file is written, or not, as a whole.
@@ -31,11 +31,10 @@ impl Upper {
         let namespace = choose(&inner, options.namespace)?;
         let abilities = Abilities::of(&inner, &staging)?;
         let opened = Upper {
-            root,
+            view: View { root, namespace },
             links: private(&own, b"hl")?,
             records: private(&own, b"journal")?,
             work: inner,
-            namespace,
             policy: options.sync,
             kept: options.kept,
             abilities,

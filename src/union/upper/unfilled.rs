@@ -11,7 +11,9 @@ use rustix::io::Errno;
 use super::journal::{INCOMPATIBLE, let_kernel_mount, make_directory};
 use super::private::Mark;
 use super::recovery::UNFILLED;
-use super::{At, Data, Dir, Marks, Namespace, Number, Origin, Policy, Reader, Result, Times, Upper, origin};
+use super::{
+    At, Data, Dir, Marks, Namespace, Number, Origin, Policy, Reader, Result, Times, Upper, View, origin,
+};
 use crate::sys::{order, xattr};
 use crate::union::NAME_MAX;
 
@@ -61,7 +63,7 @@ fn own(origin: &Origin<'_>, path: &[u8]) -> Vec<u8> {
     [&origin::encode_number(origin)[..], &target(path)].concat()
 }
 
-impl Upper {
+impl View {
     /// With the number that our own mark tells.
     pub(super) fn unfilled(
         &self,
@@ -86,7 +88,9 @@ impl Upper {
         };
         Ok(Some((Unfilled::parse(found), None)))
     }
+}
 
+impl Upper {
     /// Whether an object can be copied up with [`Data::Later`].
     pub fn can_wait(&self, path: &[u8]) -> bool {
         path.len() < LONGEST_PATH

@@ -6,7 +6,7 @@ use rustix::io::Errno;
 
 use super::private::Mark;
 use super::stage::Stage;
-use super::{At, Dir, Result, Stat, Upper};
+use super::{At, Dir, Result, Stat, Upper, View};
 use crate::union::NAME_MAX;
 
 pub(super) const MARKER: &[u8] = b".wh.";
@@ -67,7 +67,9 @@ impl Upper {
             made => Ok(made.map(drop)?),
         }
     }
+}
 
+impl View {
     /// Whether a file `.wh.NAME` hides the lower `name`.
     pub(super) fn is_marked(&self, parent: &Dir, name: &[u8]) -> Result<bool> {
         if MARKER.len() + name.len() > NAME_MAX {

@@ -3,7 +3,7 @@
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
-use super::{At, Result, Upper};
+use super::{At, Result, Upper, View};
 use crate::sys::xattr;
 
 /// What setxattr(2) is to find.
@@ -14,7 +14,7 @@ pub enum Setting {
     Replace,
 }
 
-impl Upper {
+impl View {
     pub fn xattr(&self, at: At<'_>, name: &[u8]) -> Result<Vec<u8>> {
         if self.namespace.is_foreign_mark(name) {
             return Err(Errno::NODATA.into());
@@ -29,7 +29,9 @@ impl Upper {
         let names = names.filter(|name| !name.is_empty() && !self.namespace.is_foreign_mark(name));
         Ok(names.filter_map(|name| self.namespace.unescape(name)).map(|name| name.into_owned()).collect())
     }
+}
 
+impl Upper {
     pub fn set_xattr(&self, at: At<'_>, name: &[u8], value: &[u8], setting: Setting) -> Result<()> {
         self.check_own(name)?;
         let flags = match setting {

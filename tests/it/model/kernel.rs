@@ -25,6 +25,11 @@ impl Drop for Mounted {
 
 /// `None` for who may not mount.
 pub fn mount(world: &World, layers: usize) -> Option<Mounted> {
+    mount_with(world, layers, "")
+}
+
+/// With more options.
+pub fn mount_with(world: &World, layers: usize, more: &str) -> Option<Mounted> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
@@ -33,7 +38,7 @@ pub fn mount(world: &World, layers: usize) -> Option<Mounted> {
     let lower: Vec<String> =
         (0..layers).rev().map(|number| world.path(&number.to_string()).display().to_string()).collect();
     let options = format!(
-        "lowerdir={},upperdir={},workdir={}",
+        "lowerdir={},upperdir={},workdir={},{more}",
         lower.join(":"),
         world.path("upper").display(),
         world.path("work").display()
@@ -49,6 +54,10 @@ pub fn as_seen(tree: &BTreeMap<String, Shown>) -> Seen {
 }
 
 impl Mounted {
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     pub fn tree(&self) -> Seen {
         let mut seen = Seen::new();
         walk(&self.0, "", &mut seen);

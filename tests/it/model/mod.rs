@@ -1,6 +1,7 @@
 //! A writable union held against a model of what POSIX says of a file system: after any sequence of operations both
 //! show the same tree and have answered the same, and mounting again changes nothing, inode numbers included.
 
+mod back;
 mod kernel;
 mod parts;
 mod posix;
@@ -173,6 +174,14 @@ proptest! {
         operations in prop::collection::vec(operation(), 1..40),
     ) {
         run(Side::Directories, false, &operations);
+    }
+
+    #[test]
+    fn the_layer_of_what_was_written_shows_what_was_written(
+        metacopy in any::<bool>(),
+        operations in prop::collection::vec(operation(), 1..40),
+    ) {
+        back::run(metacopy, &operations);
     }
 
     #[test]

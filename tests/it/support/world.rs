@@ -7,9 +7,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use plyfs::layer::pass::{self, Pass, SidecarPolicy};
+use plyfs::layer::write::Writer;
 use plyfs::layer::{Blob, ChunkCache, Contents, Index, Kind, Layer};
 use plyfs::lower::{self, Below, Lower};
 use plyfs::oci::Digest;
+use plyfs::union::diff::{Diff, Opaque, Owners, Place, Sides, Unnameable, export};
 use plyfs::union::overlay::{
     Access, Caller, Change, Handle, Kill, Make, Name, Opening, Options, Overlay, Renaming,
 };
@@ -77,6 +79,30 @@ impl World {
         world
     }
 
+    /// What the upper changes, as a layer over those below it, in a world of their own that has no upper.
+    pub fn committed(&self, namespace: upper::Namespace, opaque: Opaque) -> World {
+        let upper = upper::View::open(&self.path("upper"), namespace).unwrap();
+        let follows = namespace == upper::Namespace::Trusted || self.options.metacopy;
+        let sides = Sides::Upper { upper, below: Some(image(&self.tars)), follows };
+        let layer = layer_of(&Diff { sides, owners: Owners::AsStored, opaque, latest: None });
+        self.of_layers([&self.tars[..], &[layer]].concat())
+    }
+
+    /// The layers above the lowest `kept` as one.
+    pub fn squashed(&self, kept: usize) -> World {
+        let before = (kept > 0).then(|| image(&self.tars[..kept]));
+        let sides = Sides::Trees { before, after: image(&self.tars) };
+        let (owners, opaque) = (Owners::AsStored, Opaque::Listed);
+        let layer = layer_of(&Diff { sides, owners, opaque, latest: None });
+        self.of_layers([&self.tars[..kept], &[layer]].concat())
+    }
+
+    fn of_layers(&self, tars: Vec<Vec<u8>>) -> World {
+        let overlay = Overlay::new(image(&tars), None, self.options.clone()).unwrap();
+        let place = tempfile::tempdir().unwrap();
+        Self { overlay: Some(overlay), side: Side::Image, place, tars, options: self.options.clone() }
+    }
+
     pub fn close(&mut self) {
         self.overlay = None;
     }
@@ -90,7 +116,7 @@ impl World {
     fn open(&mut self) {
         let upper = self.upper();
         let lower = match self.side {
-            Side::Image => self.image(),
+            Side::Image => image(&self.tars),
             Side::Directories => self.directories(upper.namespace()),
         };
         self.overlay = Some(Overlay::new(lower, Some(upper), self.options.clone()).unwrap());
@@ -102,15 +128,6 @@ impl World {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.place.path().join(name)
-    }
-
-    fn image(&self) -> Below {
-        let layers: Vec<Arc<Layer>> = self.tars.iter().map(|tar| Arc::new(layer(tar))).collect();
-        let indexes: Vec<&Index> = layers.iter().map(|layer| layer.index()).collect();
-        let key = Digest::of(b"a chain");
-        let tree = Index::from_bytes(lower::merge(&indexes, key).unwrap(), &key).unwrap();
-        let contents = Contents::new(layers, Arc::new(ChunkCache::new(1 << 20)), None);
-        lower::image(Arc::new(Lower::new(tree, contents)))
     }
 
     fn directories(&self, namespace: upper::Namespace) -> Below {
@@ -299,6 +316,21 @@ impl World {
         };
         self.tree().into_iter().map(line).collect()
     }
+}
+
+fn image(tars: &[Vec<u8>]) -> Below {
+    let layers: Vec<Arc<Layer>> = tars.iter().map(|tar| Arc::new(layer(tar))).collect();
+    let indexes: Vec<&Index> = layers.iter().map(|layer| layer.index()).collect();
+    let key = Digest::of(b"a chain");
+    let tree = Index::from_bytes(lower::merge(&indexes, key).unwrap(), &key).unwrap();
+    let contents = Contents::new(layers, Arc::new(ChunkCache::new(1 << 20)), None);
+    lower::image(Arc::new(Lower::new(tree, contents)))
+}
+
+fn layer_of(diff: &Diff) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new());
+    export(diff, &mut writer, Unnameable::Skipped, Place::Root).unwrap();
+    writer.finish().unwrap()
 }
 
 fn layer(tar: &[u8]) -> Layer {

@@ -1,0 +1,301 @@
+//! The walk: through what an upper has, or through all that a tree has, with what lies below beside it.
+
+use super::super::upper::{Dir, Entry, Object, Unfilled, View};
+use super::super::{Errno, Error, Result};
+use super::content::Content;
+use super::level::{Level, Step};
+use super::{Below, Change, Changed, Diff, Facts, Opaque, Owners, Print, Sides, What, below_fault, look};
+use crate::layer::Kind;
+use crate::layer::write::join;
+
+pub(super) struct Walk<'a> {
+    diff: &'a Diff,
+    visit: &'a mut dyn FnMut(&Change<'_>) -> Result<()>,
+    levels: Vec<Level>,
+    print: blake3::Hasher,
+}
+
+/// What lies below at a path.
+struct Beneath {
+    /// What shows there where the upper has nothing.
+    through: Option<Below>,
+    /// What it is compared with.
+    at: Option<Below>,
+    was: Option<Facts>,
+}
+
+impl<'a> Walk<'a> {
+    pub fn new(diff: &'a Diff, visit: &'a mut dyn FnMut(&Change<'_>) -> Result<()>) -> Self {
+        Self { diff, visit, levels: Vec::new(), print: blake3::Hasher::new() }
+    }
+
+    pub fn run(mut self) -> Result<Print> {
+        self.root()?;
+        while let Some(level) = self.levels.last_mut() {
+            match level.todo.pop() {
+                Some((name, step)) => self.step(&name, step)?,
+                None => drop(self.levels.pop()),
+            }
+        }
+        Ok(Print(self.print.finalize()))
+    }
+
+    fn root(&mut self) -> Result<()> {
+        let (level, facts) = match &self.diff.sides {
+            Sides::Upper { upper, below, .. } => {
+                let root = upper.root();
+                let Entry::Object(object) = upper.entry(&root, b".")? else {
+                    return Err(Errno::NOTDIR.into());
+                };
+                self.note(b"", &object);
+                let was = below.as_ref().map(Facts::of_lower).transpose()?;
+                let facts = self.facts(upper, (&root, b"."), &object, was.as_ref())?;
+                let through = below.clone().filter(|_| !object.opaque);
+                let level = Level::new(Vec::new(), Some(root), through, below.clone());
+                (Level { is_shared: !object.opaque, ..level }, facts)
+            }
+            Sides::Trees { before, after } => {
+                let level = Level::new(Vec::new(), None, Some(after.clone()), before.clone());
+                (level, self.told(Facts::of_lower(after)?))
+            }
+        };
+        let was = level.at.as_ref().map(Facts::of_lower).transpose()?;
+        // What is not told now is not told for what is in it either: there always is a root.
+        if was.as_ref() != Some(&facts) {
+            self.tell_object(b"", &facts, Content::None, was.as_ref())?;
+        }
+        self.enter(level)
+    }
+
+    fn step(&mut self, name: &[u8], step: Step) -> Result<()> {
+        let Some(level) = self.levels.last() else { return Ok(()) };
+        let path = join(&level.path, name);
+        let stepped = match step {
+            Step::Deleted(facts) => self.tell(&Change { path: &path, what: What::Deleted(&facts) }),
+            Step::Shown => self.shown(&path, name),
+        };
+        stepped.map_err(|error| at(error, &path))
+    }
+
+    fn shown(&mut self, path: &[u8], name: &[u8]) -> Result<()> {
+        let Some(level) = self.levels.last() else { return Ok(()) };
+        let at = level.at(name)?;
+        let through = if level.is_shared { at.clone() } else { level.through(name)? };
+        let was = at.as_ref().map(Facts::of_lower).transpose()?;
+        let beneath = Beneath { through, at, was };
+        let is_shared = level.is_shared;
+        let (Some(directory), Sides::Upper { upper, .. }) = (level.upper.clone(), &self.diff.sides) else {
+            return self.in_lower(path, beneath);
+        };
+        match upper.entry(&directory, name)? {
+            Entry::Object(object) => {
+                self.note(path, &object);
+                self.in_upper(path, upper, (&directory, name), &object, beneath)
+            }
+            Entry::Absent if !is_shared => self.in_lower(path, beneath),
+            // It went away since it was listed.
+            Entry::Absent | Entry::Whiteout => Ok(()),
+        }
+    }
+
+    fn in_upper(
+        &mut self,
+        path: &[u8],
+        view: &View,
+        (directory, name): (&Dir, &[u8]),
+        object: &Object,
+        beneath: Beneath,
+    ) -> Result<()> {
+        let Beneath { mut through, at, was } = beneath;
+        if let Some(target) = &object.redirect {
+            through = self.redirected(target)?;
+        }
+        let facts = match (&through, object.implicit) {
+            (Some(through), true) => self.told(Facts::of_lower(through)?),
+            _ => self.facts(view, (directory, name), object, was.as_ref())?,
+        };
+        if facts.kind != Kind::Directory {
+            let (inode, lacking) = (object.stat.inode, self.lacking(object, name, through)?);
+            let content = match &lacking {
+                None => Content::Upper { view, directory, name, inode },
+                Some(below) => Content::Partial { view, directory, name, inode, below },
+            };
+            return self.leaf(path, &facts, content, at.as_ref().zip(was.as_ref()));
+        }
+        let opened = view.open_dir(directory, name)?;
+        let level = Level::new(path.to_vec(), Some(opened), through.filter(|_| !object.opaque), at);
+        let is_shared = self.levels.last().is_some_and(|level| level.is_shared)
+            && !object.opaque
+            && object.redirect.is_none();
+        self.directory(Level { is_shared, ..level }, facts, was.as_ref())
+    }
+
+    /// What a tree shows, or a directory of the upper that shows another one of the lower side.
+    fn in_lower(&mut self, path: &[u8], beneath: Beneath) -> Result<()> {
+        let Beneath { through: Some(through), at, was } = beneath else { return Ok(()) };
+        let facts = self.told(Facts::of_lower(&through)?);
+        match facts.kind {
+            Kind::Directory => {
+                self.directory(Level::new(path.to_vec(), None, Some(through), at), facts, was.as_ref())
+            }
+            _ => self.leaf(path, &facts, Content::Below(&through), at.as_ref().zip(was.as_ref())),
+        }
+    }
+
+    /// Anything but a directory. One that may have got other names is told whatever it was, so that its names stay
+    /// together.
+    fn leaf(
+        &mut self,
+        path: &[u8],
+        facts: &Facts,
+        content: Content<'_>,
+        before: Option<(&Below, &Facts)>,
+    ) -> Result<()> {
+        if let Some((below, was)) = before
+            && was == facts
+            && (facts.links < 2 || content.is_named_as(below)?)
+            && (facts.kind != Kind::File || content.is_same_as(below, facts.size)?)
+        {
+            return Ok(());
+        }
+        self.tell_object(path, facts, content, before.map(|(_, was)| was))
+    }
+
+    fn tell_object(
+        &mut self,
+        path: &[u8],
+        facts: &Facts,
+        content: Content<'_>,
+        was: Option<&Facts>,
+    ) -> Result<()> {
+        let changed = Changed { facts, content };
+        let what = if was.is_some() { What::Changed(changed) } else { What::Added(changed) };
+        self.tell(&Change { path, what })
+    }
+
+    fn directory(&mut self, mut level: Level, facts: Facts, was: Option<&Facts>) -> Result<()> {
+        if was == Some(&facts) {
+            level.untold = Some(facts);
+        } else {
+            self.tell_object(&level.path, &facts, Content::None, was)?;
+        }
+        self.enter(level)
+    }
+
+    fn enter(&mut self, mut level: Level) -> Result<()> {
+        level.keep_directories()?;
+        let is_emptied = self.diff.opaque == Opaque::Marker && !level.is_shared && level.at.is_some();
+        if is_emptied {
+            level.at = None;
+        }
+        let path = level.path.clone();
+        match &self.diff.sides {
+            Sides::Upper { upper, .. } => level.list(Some(upper), &mut self.print),
+            Sides::Trees { .. } => level.list(None, &mut self.print),
+        }
+        .map_err(|error| at(error, &path))?;
+        self.levels.push(level);
+        match is_emptied {
+            true => self.tell(&Change { path: &path, what: What::Emptied }),
+            false => Ok(()),
+        }
+    }
+
+    /// Tells a change, and first of the directories above that differ in nothing else.
+    fn tell(&mut self, change: &Change<'_>) -> Result<()> {
+        for level in &mut self.levels {
+            if let Some(facts) = level.untold.take() {
+                let what = What::Changed(Changed { facts: &facts, content: Content::None });
+                (self.visit)(&Change { path: &level.path, what })?;
+            }
+        }
+        (self.visit)(change)
+    }
+
+    fn facts(
+        &self,
+        view: &View,
+        (directory, name): (&Dir, &[u8]),
+        object: &Object,
+        was: Option<&Facts>,
+    ) -> Result<Facts> {
+        let mut facts = Facts::of_upper(view, directory, name, object)?;
+        if let Owners::Lost(own) = self.diff.owners {
+            if facts.user != own {
+                return Err(foreign(facts.user));
+            }
+            let kept = was.filter(|was| was.kind == facts.kind);
+            (facts.user, facts.group) = kept.map_or((0, 0), |was| (was.user, was.group));
+        }
+        Ok(self.told(facts))
+    }
+
+    /// Facts as they are told.
+    fn told(&self, mut facts: Facts) -> Facts {
+        if let Some(latest) = self.diff.latest {
+            facts.modified = facts.modified.min(latest);
+        }
+        facts
+    }
+
+    /// The lower file that has what a file of the upper lacks.
+    fn lacking(&self, object: &Object, name: &[u8], through: Option<Below>) -> Result<Option<Below>> {
+        let Some(unfilled) = &object.unfilled else { return Ok(None) };
+        let found = match (unfilled, &self.diff.sides) {
+            (_, Sides::Trees { .. } | Sides::Upper { follows: false, .. }) | (Unfilled::Unknown, _) => None,
+            (Unfilled::Path(path), Sides::Upper { below, .. }) => find(below.clone(), path)?,
+            (Unfilled::Name(own), _) if own == name => through,
+            (Unfilled::Name(other), _) => match self.levels.last() {
+                Some(level) => level.through(other)?,
+                None => None,
+            },
+        };
+        match found {
+            Some(below) if below.stat().map_err(below_fault)?.kind == Kind::File => Ok(Some(below)),
+            _ => Err(Errno::PERM.into()),
+        }
+    }
+
+    /// The lower directory that a redirect of the kernel's leads to: a name beside it, or a path.
+    fn redirected(&self, target: &[u8]) -> Result<Option<Below>> {
+        match (target.strip_prefix(b"/"), &self.diff.sides) {
+            (_, Sides::Trees { .. } | Sides::Upper { follows: false, .. }) => Err(Errno::PERM.into()),
+            (Some(path), Sides::Upper { below, .. }) => find(below.clone(), path),
+            (None, _) => find(self.levels.last().and_then(|level| level.through.clone()), target),
+        }
+    }
+
+    fn note(&mut self, path: &[u8], object: &Object) {
+        let stat = &object.stat;
+        let seen = format!("\0{} {} {:?}\0", stat.inode, stat.size, stat.changed);
+        self.print.update(path).update(seen.as_bytes());
+    }
+}
+
+/// What is at a path.
+fn find(mut at: Option<Below>, path: &[u8]) -> Result<Option<Below>> {
+    for name in path.split(|&byte| byte == b'/') {
+        at = match at {
+            Some(directory) => look(&directory, name)?,
+            None => return Ok(None),
+        };
+    }
+    Ok(at)
+}
+
+fn foreign(user: u32) -> Error {
+    Error::Fault {
+        doing: format!("it belongs to user {user}"),
+        source: "an upper that was written to in `plyfs unshare` is read there".into(),
+    }
+}
+
+/// Names the object, where that was not done.
+fn at(error: Error, path: &[u8]) -> Error {
+    let shown = format!("/{}", path.escape_ascii());
+    match error {
+        Error::Answer(errno) => Error::Fault { doing: shown, source: Box::new(errno) },
+        Error::Fault { doing, source } if doing.starts_with('/') => Error::Fault { doing, source },
+        Error::Fault { doing, source } => Error::Fault { doing: format!("{shown}: {doing}"), source },
+    }
+}
