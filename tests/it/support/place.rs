@@ -8,6 +8,8 @@ use plyfs::oci::Digest;
 
 use super::fixture::Fixture;
 
+const REGISTRIES: &str = "no-registries.conf";
+
 /// Gone with all that is in it, and nothing stays mounted.
 pub struct Place {
     directory: tempfile::TempDir,
@@ -15,7 +17,10 @@ pub struct Place {
 
 impl Place {
     pub fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap() }
+        let place = Self { directory: tempfile::tempdir().unwrap() };
+        // No test speaks to the world: what is not in the store is nowhere.
+        fs::write(place.path(REGISTRIES), "[[registry]]\nprefix = \"docker.io\"\nblocked = true\n").unwrap();
+        place
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -43,7 +48,7 @@ impl Place {
         let mut command = Command::new(env!("CARGO_BIN_EXE_plyfs"));
         command.arg("--root").arg(self.store()).args(words).stdin(Stdio::null());
         // What is set up on this machine is nobody's business.
-        command.env("CONTAINERS_REGISTRIES_CONF", self.path("no-registries.conf"));
+        command.env("CONTAINERS_REGISTRIES_CONF", self.path(REGISTRIES));
         command
             .env("REGISTRY_AUTH_FILE", self.path("no-logins.json"))
             .env_remove("http_proxy")
