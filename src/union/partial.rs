@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use rustix::fs::SeekFrom;
 
-use super::upper::BLOCK;
+use super::upper::{BLOCK, Unfilled};
 use super::{Errno, Error, Result};
+use crate::layer::Kind;
 use crate::lower::{self, Below};
 use crate::sys::copy;
 
@@ -16,6 +17,35 @@ use crate::sys::copy;
 pub struct Partial {
     pub file: Arc<File>,
     pub below: Below,
+}
+
+/// The lower file that has what an unfilled one lacks; `None` where it is not to be found. `beside` is asked for what the
+/// lower directories of the file's own have under a name.
+pub fn content(
+    root: &Below,
+    unfilled: &Unfilled,
+    beside: impl FnOnce(&[u8]) -> Result<Option<Below>>,
+) -> Result<Option<Below>> {
+    let found = match unfilled {
+        Unfilled::Path(path) => at_path(root, path)?,
+        Unfilled::Name(name) => beside(name)?,
+        Unfilled::Unknown => None,
+    };
+    match found {
+        Some(below) if below.stat().map_err(below_fault)?.kind == Kind::File => Ok(Some(below)),
+        _ => Ok(None),
+    }
+}
+
+fn at_path(root: &Below, path: &[u8]) -> Result<Option<Below>> {
+    let mut at = root.clone();
+    for name in path.split(|&byte| byte == b'/') {
+        match at.lookup(name).map_err(below_fault)? {
+            Some(next) => at = next,
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(at))
 }
 
 /// A run of bytes, as its start and its length.

@@ -3,11 +3,11 @@
 
 use std::os::fd::AsFd;
 
-use super::super::partial::Partial;
+use super::super::partial::{self, Partial};
 use super::copy_up::Wanted;
 use super::nodes::{Nodes, Place};
-use super::upper::{Located, Object, Origin, Reader, Shown, Unfilled};
-use super::{Errno, NodeId, Overlay, Result, fault, upper};
+use super::upper::{Located, Object, Origin, Reader, Shown};
+use super::{Errno, Error, NodeId, Overlay, Result, fault, upper};
 use crate::layer::Kind;
 use crate::lower::Below;
 
@@ -28,38 +28,22 @@ impl Overlay {
         object: &Object,
         lower: Option<Below>,
     ) -> Result<Option<Below>> {
-        let found = match &object.unfilled {
-            None => return Ok(None),
-            // A user's attribute can be of anyone's making, unless the upper is known to have them.
-            _ if !self.follows() => None,
-            Some(Unfilled::Path(path)) => self.in_lower(path)?,
-            Some(Unfilled::Name(own)) if own == name => lower,
-            Some(Unfilled::Name(other)) => {
-                let below = nodes.directory(parent)?.below();
-                below.map(|below| below.lookup(other)).transpose().map_err(told())?.flatten()
-            }
-            Some(Unfilled::Unknown) => None,
-        };
-        match found {
-            Some(below) if below.stat().map_err(told())?.kind == Kind::File => Ok(Some(below)),
-            _ => Err(Errno::PERM.into()),
+        let Some(unfilled) = &object.unfilled else { return Ok(None) };
+        // A user's attribute can be of anyone's making, unless the upper is known to have them.
+        if !self.follows() {
+            return Err(Errno::PERM.into());
         }
+        let beside = |other: &[u8]| match nodes.directory(parent)?.below() {
+            _ if other == name => Ok(lower),
+            Some(below) => below.lookup(other).map_err(told()),
+            None => Ok(None),
+        };
+        partial::content(&self.lower, unfilled, beside)?.map(Some).ok_or(Error::Answer(Errno::PERM))
     }
 
     fn follows(&self) -> bool {
         let trusted = || self.upper().is_ok_and(|upper| upper.namespace() == upper::Namespace::Trusted);
         self.options.metacopy || trusted()
-    }
-
-    fn in_lower(&self, path: &[u8]) -> Result<Option<Below>> {
-        let mut at = self.lower.clone();
-        for name in path.split(|&byte| byte == b'/') {
-            match at.lookup(name).map_err(told())? {
-                Some(next) => at = next,
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(at))
     }
 
     /// Whether a lower file can be copied up without its content, for what is wanted of it.
@@ -182,7 +166,7 @@ impl Overlay {
     }
 }
 
-fn told() -> impl FnOnce(crate::lower::Error) -> super::Error {
+fn told() -> impl FnOnce(crate::lower::Error) -> Error {
     fault("looking for a file's content")
 }
 
