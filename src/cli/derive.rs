@@ -4,7 +4,7 @@ use std::io::Read;
 
 use super::open::Opened;
 use super::output;
-use super::progress::Progress;
+use super::progress::{LOADING, Progress};
 use super::time;
 use crate::image::{Derivation, Step};
 use crate::layer::write::Compression;
@@ -74,7 +74,7 @@ impl<'a> Making<'a> {
 
     /// Lists it in the store, and prints its id.
     pub fn finish(self) -> anyhow::Result<()> {
-        let progress = Progress::passing();
+        let progress = Progress::passing(LOADING);
         let image = self.derivation.make(&self.base.store, self.base.source(), self.name, &progress)?;
         Ok(output::line(&image.id().to_string())?)
     }

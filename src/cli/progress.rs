@@ -32,6 +32,7 @@ pub struct Words {
 }
 
 pub const LOADING: Words = Words { doing: "Loading", done: "Loaded" };
+pub const SAVING: Words = Words { doing: "Saving", done: "Saved" };
 pub const PULLING: Words = Words { doing: "Pulling", done: "Pull complete," };
 pub const PUSHING: Words = Words { doing: "Pushing", done: "Pushed" };
 

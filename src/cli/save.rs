@@ -6,7 +6,7 @@ use super::context::Context;
 use super::destination::Destination;
 use super::filter::has_tag;
 use super::open::with_hint;
-use super::progress::Progress;
+use super::progress::{Progress, SAVING};
 use crate::archive::{Saving, Writer};
 use crate::image::{By, Found, Image, Stored};
 use crate::oci::{Descriptor, Platform, Reference};
@@ -52,7 +52,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let _lease = store.lease()?;
     let stored = Stored::new(&store);
     let chosen = chosen(&stored, &arguments.images, &arguments.platform)?;
-    let progress = Progress::passing();
+    let progress = Progress::passing(SAVING);
     destination.write(|out| {
         let mut writer = Writer::new(out, arguments.format);
         for image in &chosen {

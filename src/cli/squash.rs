@@ -6,7 +6,7 @@ use super::context::Context;
 use super::derive::{Making, Named, Packing};
 use super::open::{Opened, open};
 use super::platform::Choice;
-use super::progress::Progress;
+use super::progress::{LOADING, Progress};
 use super::written::{self, ExportError};
 use crate::image::{self, Content};
 use crate::lower::{self, Lower};
@@ -72,7 +72,7 @@ fn position(base: &Opened, from: &str) -> anyhow::Result<usize> {
 }
 
 fn sides(base: &Opened, kept: usize) -> anyhow::Result<Sides> {
-    let progress = Progress::passing();
+    let progress = Progress::passing(LOADING);
     let layers = image::layers(&base.store, base.source(), &base.image, &progress)?;
     let tree = |count: usize| -> anyhow::Result<lower::Below> {
         Ok(lower::image(Arc::new(Lower::open(&base.store, layers[..count].to_vec())?)))

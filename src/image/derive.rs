@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::intake::{Intake, distinct};
-use super::side_by_side::side_by_side;
+use super::side_by_side::{side_by_side, workers};
 use super::{Error, Image, LayerOf, Progress, Result, Source};
 use crate::layer::{Codec, Identity};
 use crate::oci::{Config, Descriptor, History, Manifest, MediaType, Raw, Reference, media};
@@ -52,7 +52,7 @@ impl<'a> Derivation<'a> {
         let mut layers = self.base.layers()?;
         layers.truncate(self.kept);
         let intake = Intake { store, source, progress };
-        side_by_side(&distinct(&layers)?, LayerOf::size, |layer| intake.load(layer))?;
+        side_by_side(&distinct(&layers)?, LayerOf::size, workers(source), |layer| intake.load(layer))?;
         let (manifest, config) = self.documents()?;
         store.put(config.bytes())?;
         store.put(manifest.bytes())?;

@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::Read;
 
 use super::intake::Intake;
-use super::side_by_side::side_by_side;
+use super::side_by_side::{side_by_side, workers};
 use super::stored::{Entry, Stored};
 use super::{Error, Image, LayerOf, Progress, Result, Source};
 use crate::layer::pass::SidecarPolicy;
@@ -143,7 +143,7 @@ impl<'a> Verification<'a> {
             let problem = self.check(&task.object, progress);
             problem.map(|problem| problem.map(|problem| Fault { object: task.object, problem }))
         };
-        let found = side_by_side(&self.tasks, |task| task.size, check)?;
+        let found = side_by_side(&self.tasks, |task| task.size, workers(&Stored::new(self.store)), check)?;
         let mut faults: Vec<Fault> = found.into_iter().flatten().collect();
         for fault in self.of_images(&faults)? {
             if !faults.contains(&fault) {

@@ -69,12 +69,16 @@ impl Reply {
     }
 }
 
+/// Where a manifest is: a repository, and a tag or digest in it.
+type Shelf = (String, String);
+/// A manifest's media type, and its bytes.
+type Typed = (String, Vec<u8>);
+
 /// What the registry has.
 #[derive(Default)]
 pub struct Shelves {
     pub blobs: Mutex<HashMap<String, Vec<u8>>>,
-    /// By repository and tag or digest: the type and the bytes.
-    pub manifests: Mutex<HashMap<(String, String), (String, Vec<u8>)>>,
+    pub manifests: Mutex<HashMap<Shelf, Typed>>,
     uploads: Mutex<HashMap<String, Vec<u8>>>,
     count: AtomicUsize,
     /// Which requests came: `METHOD target`.
