@@ -2,6 +2,7 @@
 //! The process that was started stays outside, and takes away what is left on the disk.
 
 use std::fs;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::process::{Pid, Signal};
@@ -9,6 +10,7 @@ use rustix::process::{Pid, Signal};
 use super::Error;
 use super::site::Rights;
 use crate::mount::namespace::{self, IdsOf};
+use crate::sys::mount::{Unmount, unmount};
 use crate::sys::namespace::{Processes, enter_private_namespaces};
 use crate::sys::process::{self, Fork};
 
@@ -33,21 +35,28 @@ const WATCHED: &[Signal] = &[Signal::TERM, Signal::INT, Signal::HUP, Signal::CHI
 pub fn enter(scratch: &Path) -> Result<Part, Error> {
     let rights = rights()?;
     enter_private_namespaces(Processes::Own).map_err(Error::doing("making namespaces for the run"))?;
-    let directory = tempfile::Builder::new().prefix("plyfs-bench-").tempdir_in(scratch);
-    let directory = directory.map_err(Error::doing("making a directory to work in"))?;
+    let directory = new_directory(scratch).map_err(Error::doing("making a directory to work in"))?;
     process::hold_signals(WATCHED).map_err(Error::doing("holding signals"))?;
     match process::fork().map_err(Error::doing("starting a process"))? {
         Fork::Child => {
             process::end_with_parent().map_err(Error::doing("tying the run to its parent"))?;
             see_own_processes();
-            Ok(Part::Inside(Inside { rights, directory: directory.keep() }))
+            Ok(Part::Inside(Inside { rights, directory }))
         }
         Fork::Parent { child } => {
             let ended = watch(child).map_err(Error::doing("waiting for the run"));
-            remove(directory);
+            remove(&directory);
             Ok(Part::Outside(ended?))
         }
     }
+}
+
+/// In small letters: podman takes part of an image's path for its name, which must be.
+fn new_directory(scratch: &Path) -> std::io::Result<PathBuf> {
+    let since = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let directory = scratch.join(format!("plyfs-bench-{:x}", since.as_nanos()));
+    fs::DirBuilder::new().mode(0o700).create(&directory)?;
+    Ok(directory)
 }
 
 /// A signal that asks this process to end ends the child, whatever it does.
@@ -79,10 +88,15 @@ fn see_own_processes() {
     }
 }
 
-/// A directory that may not be written to can't be emptied by who is not root.
-fn remove(directory: tempfile::TempDir) {
-    let path = directory.keep();
-    if let Err(error) = fs::remove_dir_all(&path) {
-        log::warn!("removing {}: {error}", path.display());
+/// This process sees the mounts too: they go first, for those whose processes have ended can't be looked into.
+fn remove(directory: &Path) {
+    let mounted = crate::sys::mount::mounted().unwrap_or_default();
+    for mount in mounted.iter().rev().filter(|mount| mount.target.starts_with(directory)) {
+        if let Err(error) = unmount(&mount.target, Unmount::Detach) {
+            log::warn!("{error}");
+        }
+    }
+    if let Err(error) = fs::remove_dir_all(directory) {
+        log::warn!("removing {}: {error}", directory.display());
     }
 }

@@ -34,12 +34,13 @@ pub fn find(name: &str) -> Option<PathBuf> {
     std::env::split_paths(&path).map(|at| at.join(name)).find(|path| path.is_file())
 }
 
-/// The first line that `--version` prints and that has a digit.
+/// What `--version` prints: the line that has its name, or else the first that has a digit.
 pub fn version(program: &Path) -> Option<String> {
     let output = Command::new(program).arg("--version").stdin(Stdio::null()).output().ok()?;
     let said = [output.stdout, output.stderr].concat();
     let said = String::from_utf8_lossy(&said).into_owned();
-    said.lines()
-        .find(|line| line.contains(|letter: char| letter.is_ascii_digit()))
-        .map(|line| line.trim().to_owned())
+    let name = program.file_name()?.to_str()?;
+    let numbered = || said.lines().filter(|line| line.contains(|letter: char| letter.is_ascii_digit()));
+    let own = numbered().find(|line| line.contains(name));
+    own.or_else(|| numbered().next()).map(|line| line.trim().to_owned())
 }

@@ -7,7 +7,7 @@ use crate::bench::statistics::Verdict;
 
 const WIDTH: f64 = 360.0;
 const LABELS: f64 = 118.0;
-const VALUES: f64 = 96.0;
+const VALUES: f64 = 104.0;
 const LINE: f64 = 22.0;
 const THICK: f64 = 13.0;
 const LONGEST_LABEL: usize = 19;
@@ -31,7 +31,10 @@ pub fn card(row: &Row, colours: &Colours) -> String {
 /// How long a second is. The longest bar that is whole has all the room.
 fn scale(row: &Row) -> f64 {
     let medians = row.lanes.iter().filter_map(|lane| lane.spread).map(|spread| spread.median);
-    let limit = medians.clone().next().unwrap_or(0.0) * TORN;
+    let base = medians.clone().next().unwrap_or(0.0);
+    let torn = medians.clone().filter(|median| *median > base * TORN).count();
+    // Where most are far from the first, it is the others that are to be compared.
+    let limit = if torn * 2 > medians.clone().count() { f64::MAX } else { base * TORN };
     let longest = medians.map(|median| median.min(limit)).fold(0.0, f64::max);
     (WIDTH - LABELS - VALUES) / if longest > 0.0 { longest } else { 1.0 }
 }
@@ -77,7 +80,7 @@ fn line(lane: &Lane, number: usize, scale: f64, colours: &Colours) -> String {
             let (time, factor) = (Unit::Seconds.shown(spread.median), factor(lane, number));
             label
                 + &drawn
-                + &format!("<text class=\"end\" x=\"{:.1}\" y=\"{text:.1}\">{time}</text>\n", WIDTH - 40.0)
+                + &format!("<text class=\"end\" x=\"{:.1}\" y=\"{text:.1}\">{time}</text>\n", WIDTH - 46.0)
                 + &format!("<text class=\"end soft\" x=\"{WIDTH}\" y=\"{text:.1}\">{factor}</text>\n")
         }
     }

@@ -27,15 +27,15 @@ pub fn all(results: &Results) -> String {
 fn line(row: &Row, drivers: &[&str]) -> String {
     let cells: String = drivers
         .iter()
-        .map(|driver| row.lanes.iter().find(|lane| lane.driver == *driver))
-        .map(|lane| format!("<td>{}</td>", lane.map(cell).unwrap_or_default()))
+        .map(|driver| row.lanes.iter().position(|lane| lane.driver == *driver))
+        .map(|at| format!("<td>{}</td>", at.map(|at| cell(&row.lanes[at], at == 0)).unwrap_or_default()))
         .collect();
     format!("<tr><td>{}</td><td>{}</td>{cells}</tr>\n", escaped(&row.workload), row.temperature.name())
 }
 
-fn cell(lane: &Lane) -> String {
+fn cell(lane: &Lane, is_base: bool) -> String {
     let Some(spread) = lane.spread.filter(|_| lane.failed.is_none()) else { return "failed".to_owned() };
-    let factor = match lane.ratio {
+    let factor = match lane.ratio.filter(|_| !is_base) {
         Some(ratio) if ratio.verdict == Verdict::Equal => "=".to_owned(),
         Some(ratio) => format!("{:.2}", ratio.median),
         None => String::new(),
