@@ -89,7 +89,7 @@ impl Default for Pace {
             waiting: None,
             follows: false,
             asleep: Duration::ZERO,
-            awake: APART,
+            awake: Duration::ZERO,
             phase: Phase::Usual(LEAST_PATIENCE),
             patience: LEAST_PATIENCE,
         }
@@ -101,14 +101,16 @@ impl Pace {
         let Some((how, since)) = self.waiting.take() else { return };
         let gap = now.duration_since(since);
         self.follows = gap < APART;
+        // What came late may have waited for a core: that counts against staying awake, and not for it.
         match how {
-            Wait::Asleep if self.follows => self.asleep = mean(self.asleep, gap),
-            Wait::Awake if self.follows => self.awake = mean(self.awake, gap),
-            _ => {}
-        }
-        // Who asks next may want this very core, and had to wait until it was left.
-        if how == Wait::Awake && gap >= MOMENT {
-            self.end_trial();
+            Wait::Awake => {
+                self.awake = mean(self.awake, gap.min(APART));
+                if gap >= MOMENT {
+                    self.end_trial();
+                }
+            }
+            Wait::Asleep if self.follows => self.asleep = mean(self.asleep, gap.min(MOMENT)),
+            Wait::Asleep => {}
         }
     }
 
