@@ -134,14 +134,17 @@ impl Pull<'_> {
         if let Some(warning) = warning {
             error::warn(&warning.to_string());
         }
-        let news = self.news(reference, &descriptor.digest, &image.descriptor.digest)?;
+        // By a digest it stays what it is; a tag beside it says nothing.
+        let name =
+            &reference.digest().map_or_else(|| reference.clone(), |digest| reference.with_digest(digest));
+        let news = self.news(name, &descriptor.digest, &image.descriptor.digest)?;
         match &root.document {
             Document::Index(index) => {
                 let index = (descriptor, index);
-                image::load_of_index(self.store, repository, index, &image, reference, &self.progress)?;
+                image::load_of_index(self.store, repository, index, &image, name, &self.progress)?;
             }
             Document::Manifest(_) => {
-                image.names = vec![reference.clone()];
+                image.names = vec![name.clone()];
                 image::load(self.store, repository, &image, &self.progress)?;
             }
         }
