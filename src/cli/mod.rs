@@ -2,6 +2,7 @@
 //! there are, what they share, and how the program ends.
 
 mod append;
+mod apply;
 mod attributes;
 mod bench;
 mod bundle;
@@ -130,6 +131,7 @@ enum Command {
     Config(config::Arguments),
     #[command(visible_alias = "flatten")]
     Squash(squash::Arguments),
+    Apply(apply::Arguments),
     Discard(uppers::Discard),
     Run(run::Arguments),
     Start(run::Start),
@@ -236,6 +238,7 @@ fn act(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Squash(arguments) => squash::run(context, &arguments),
         Command::Commit(arguments) => commit::run(context, &arguments),
         Command::Diff(arguments) => diff::run(context, &arguments),
+        Command::Apply(arguments) => apply::run(context, &arguments),
         Command::Discard(arguments) => uppers::discard(context, &arguments),
         Command::Run(arguments) => run::run(context, &arguments),
         Command::Start(arguments) => run::start(context, &arguments),

@@ -16,7 +16,7 @@ use crate::layer::Time;
 use crate::layer::write::Writer;
 use crate::mount::{self, Kept, Uppers};
 use crate::sys::namespace;
-use crate::union::diff::{self, Diff, Opaque, Owners, Sides, Unnameable};
+use crate::union::diff::{self, Diff, Opaque, Owners, Print, Sides, Unnameable};
 use crate::union::upper::{Namespace, View};
 
 #[derive(clap::Args)]
@@ -38,8 +38,7 @@ pub struct Form {
     /// Leave out what a layer has no form for, such as names that start with `.wh.`
     #[arg(long)]
     skip: bool,
-    /// How a directory that hides all below it is told: by a whiteout of each name, or by one marker, which buildah and
-    /// old versions of docker read in their own ways
+    /// How a directory that hides all below it is told: by a whiteout of each name, or by one marker
     #[arg(long, value_name = "FORM", default_value = "listed")]
     opaque: OpaqueForm,
 }
@@ -166,8 +165,13 @@ impl Written {
         unnameable: Unnameable,
     ) -> Result<u64, ExportError> {
         let (entries, print) = diff::export(&self.diff, writer, unnameable, diff::Place::Root)?;
+        self.check(print).map(|()| entries)
+    }
+
+    /// Whether it is as it was when this was seen of it.
+    pub fn check(&self, print: Print) -> Result<(), ExportError> {
         match self.diff.walk(&mut |_| Ok(()))? == print {
-            true => Ok(entries),
+            true => Ok(()),
             false => Err(ExportError::Meanwhile),
         }
     }

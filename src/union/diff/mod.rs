@@ -5,6 +5,7 @@
 //! Law: a layer of these changes, over the same lower side, shows what the upper shows over it, but for sockets, and for
 //! names that a layer has no form for.
 
+mod apply;
 mod content;
 mod export;
 mod facts;
@@ -13,6 +14,7 @@ mod level;
 mod tests;
 mod walk;
 
+pub use apply::{Making, apply};
 pub use export::{Place, Unnameable, export};
 pub use facts::Facts;
 

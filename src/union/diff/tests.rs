@@ -265,3 +265,37 @@ fn what_the_kernel_only_redirects_or_describes_is_told_whole() {
     let expected = [".wh.old", "data: below", "new/", "new/deep/", "new/deep/y: below", "new/touched: mine"];
     assert_eq!(layer(&pair.diff(), Unnameable::Refused).unwrap(), expected);
 }
+
+#[test]
+fn a_directory_that_is_as_below_becomes_as_the_upper_shows_it() {
+    let pair = Pair::of_user();
+    for side in ["l", "t"] {
+        for path in ["etc/a", "etc/b", "dir/x", "file", "kept"] {
+            pair.write(&format!("{side}/{path}"), "below");
+        }
+    }
+    pair.write("u/etc/a", "mine");
+    pair.write("u/etc/.wh.b", "");
+    pair.write("u/dir", "a file now");
+    pair.write("u/file/in", "a directory now");
+    fs::hard_link(pair.path("u/etc/a"), pair.path("u/etc/linked")).unwrap();
+    symlink("a", pair.path("u/etc/link")).unwrap();
+    let diff = pair.diff();
+    // What was cut short is done again.
+    for _ in 0..2 {
+        apply(&diff, &pair.path("t"), Making::Callers).unwrap();
+    }
+    let path = |name: &str| pair.path("t").join(name);
+    let text = |name: &str| fs::read_to_string(path(name)).unwrap();
+    let mut names: Vec<_> =
+        fs::read_dir(path("etc")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["a", "link", "linked"]);
+    assert_eq!(
+        [text("etc/link"), text("dir"), text("file/in"), text("kept")],
+        ["mine", "a file now", "a directory now", "below"]
+    );
+    let found = |name: &str| fs::metadata(path(name)).unwrap();
+    assert_eq!(found("etc/a").ino(), found("etc/linked").ino());
+    assert_eq!([found("etc").mtime(), found("etc/a").mtime_nsec()], [7, 9]);
+}
