@@ -37,7 +37,8 @@ pub fn content(
     }
 }
 
-fn at_path(root: &Below, path: &[u8]) -> Result<Option<Below>> {
+/// What the lower side has at a path.
+pub fn at_path(root: &Below, path: &[u8]) -> Result<Option<Below>> {
     let mut at = root.clone();
     for name in path.split(|&byte| byte == b'/') {
         match at.lookup(name).map_err(below_fault)? {

@@ -1,10 +1,11 @@
 //! The walk: through what an upper has, or through all that a tree has, with what lies below beside it.
 
-use super::super::upper::{Dir, Entry, Object, Unfilled, View};
+use super::super::partial;
+use super::super::upper::{Dir, Entry, Object, View};
 use super::super::{Errno, Error, Result};
 use super::content::Content;
 use super::level::{Level, Step};
-use super::{Below, Change, Changed, Diff, Facts, Opaque, Owners, Print, Sides, What, below_fault, look};
+use super::{Below, Change, Changed, Diff, Facts, Opaque, Owners, Print, Sides, What};
 use crate::layer::Kind;
 use crate::layer::write::join;
 
@@ -115,7 +116,7 @@ impl<'a> Walk<'a> {
             _ => self.facts(view, (directory, name), object, was.as_ref())?,
         };
         if facts.kind != Kind::Directory {
-            let (inode, lacking) = (object.stat.inode, self.lacking(object, name, through)?);
+            let (inode, lacking) = (object.stat.inode, self.lacking(object)?);
             let content = match &lacking {
                 None => Content::Upper { view, directory, name, inode },
                 Some(below) => Content::Partial { view, directory, name, inode, below },
@@ -239,29 +240,26 @@ impl<'a> Walk<'a> {
     }
 
     /// The lower file that has what a file of the upper lacks.
-    fn lacking(&self, object: &Object, name: &[u8], through: Option<Below>) -> Result<Option<Below>> {
-        let Some(unfilled) = &object.unfilled else { return Ok(None) };
-        let found = match (unfilled, &self.diff.sides) {
-            (_, Sides::Trees { .. } | Sides::Upper { follows: false, .. }) | (Unfilled::Unknown, _) => None,
-            (Unfilled::Path(path), Sides::Upper { below, .. }) => find(below.clone(), path)?,
-            (Unfilled::Name(own), _) if own == name => through,
-            (Unfilled::Name(other), _) => match self.levels.last() {
-                Some(level) => level.through(other)?,
-                None => None,
-            },
-        };
-        match found {
-            Some(below) if below.stat().map_err(below_fault)?.kind == Kind::File => Ok(Some(below)),
-            _ => Err(Errno::PERM.into()),
+    fn lacking(&self, object: &Object) -> Result<Option<Below>> {
+        let beside = |name: &[u8]| self.levels.last().map_or(Ok(None), |level| level.through(name));
+        match (&object.unfilled, &self.diff.sides) {
+            (None, _) => Ok(None),
+            (Some(unfilled), Sides::Upper { below: Some(below), follows: true, .. }) => {
+                partial::content(below, unfilled, beside)?.map(Some).ok_or(Errno::PERM.into())
+            }
+            (Some(_), _) => Err(Errno::PERM.into()),
         }
     }
 
     /// The lower directory that a redirect of the kernel's leads to: a name beside it, or a path.
     fn redirected(&self, target: &[u8]) -> Result<Option<Below>> {
-        match (target.strip_prefix(b"/"), &self.diff.sides) {
-            (_, Sides::Trees { .. } | Sides::Upper { follows: false, .. }) => Err(Errno::PERM.into()),
-            (Some(path), Sides::Upper { below, .. }) => find(below.clone(), path),
-            (None, _) => find(self.levels.last().and_then(|level| level.through.clone()), target),
+        let Sides::Upper { below: Some(below), follows: true, .. } = &self.diff.sides else {
+            return Err(Errno::PERM.into());
+        };
+        match (target.strip_prefix(b"/"), self.levels.last().and_then(|level| level.through.as_ref())) {
+            (Some(path), _) => partial::at_path(below, path),
+            (None, Some(beside)) => partial::at_path(beside, target),
+            (None, None) => Ok(None),
         }
     }
 
@@ -270,17 +268,6 @@ impl<'a> Walk<'a> {
         let seen = format!("\0{} {} {:?}\0", stat.inode, stat.size, stat.changed);
         self.print.update(path).update(seen.as_bytes());
     }
-}
-
-/// What is at a path.
-fn find(mut at: Option<Below>, path: &[u8]) -> Result<Option<Below>> {
-    for name in path.split(|&byte| byte == b'/') {
-        at = match at {
-            Some(directory) => look(&directory, name)?,
-            None => return Ok(None),
-        };
-    }
-    Ok(at)
 }
 
 fn foreign(user: u32) -> Error {
