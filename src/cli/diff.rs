@@ -12,7 +12,7 @@ use super::output::{self, Column, Format, Listing, Output, printable};
 use super::written::{Form, Which, Written};
 use crate::layer::Kind;
 use crate::layer::write::Writer;
-use crate::union::diff::{Change, Facts, What};
+use crate::union::diff::{Change, Facts, Unnameable, What};
 
 /// Show what was written to an image
 ///
@@ -36,6 +36,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let written = arguments.which.open(context, arguments.form.opaque())?;
     if arguments.tar {
         return tar(&written, arguments).with_context(|| arguments.which.shown());
+    }
+    if arguments.form.unnameable() == Unnameable::Skipped {
+        return Err(Usage("--skip is for --tar".to_owned()).into());
     }
     let changed = rows(&written)?;
     match &arguments.format {
