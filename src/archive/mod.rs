@@ -16,10 +16,12 @@ mod saved;
 mod source;
 mod unpack;
 mod v1;
+mod whole;
 mod writer;
 
 pub use error::{Error, Result};
 pub use location::{Form, InvalidLocation, Location};
+pub use whole::Whole;
 pub use writer::{Saving, Writer};
 
 use std::collections::HashMap;

@@ -11,9 +11,9 @@ use super::context::Context;
 use super::error;
 use super::output;
 use super::progress::{LOADING, Progress};
-use crate::archive::{self, Archive, Candidate, Form, Location};
+use crate::archive::{self, Archive, Candidate, Form, Location, Whole};
 use crate::image::{self, Image, Stored};
-use crate::oci::{Descriptor, Index, Platform, Raw, Reference, media};
+use crate::oci::{Descriptor, Digest, Index, Platform, Raw, Reference, media};
 use crate::store::Store;
 
 /// Load images from an archive into the store
@@ -38,32 +38,54 @@ pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let input = Input::open(&store, arguments.input.as_deref())?;
     let archive = input.explain(Archive::open(&store, &input.location))?;
     let progress = Progress::new(arguments.quiet, LOADING);
-    let images = chosen(&archive, &input.location, &arguments.platform)?;
+    // The platforms of a name come one after the other; until their index has the name, nothing leads to the others.
+    let _lease = store.lease()?;
+    let mut images = chosen(&archive, &input.location, &arguments.platform)?;
+    let wholes = if arguments.platform.is_empty() { complete(&archive, &mut images) } else { Vec::new() };
     for image in &images {
         input.explain(image::load(&store, &archive, image, &progress))?;
     }
-    join(&store, &images)?;
+    join(&store, &images, &wholes)?;
     Ok(report(&images)?)
 }
 
-/// A name that several platforms were loaded by is that of an index of them.
-fn join(store: &Store, images: &[Image]) -> anyhow::Result<()> {
-    // Nothing leads to the index before it has its name.
-    let _lease = store.lease()?;
-    let mut joined = Vec::new();
-    for name in images.iter().flat_map(|image| &image.names) {
-        let of_name: Vec<&Image> = images.iter().filter(|image| image.names.contains(name)).collect();
-        if of_name.len() > 1 && !joined.contains(&name) {
-            joined.push(name);
+/// With each image that is one of an index's, the others of it, by the same names.
+fn complete(archive: &Archive, images: &mut Vec<Image>) -> Vec<(Vec<Reference>, Whole)> {
+    let mut wholes = Vec::new();
+    for image in images.clone() {
+        if let Some(whole) = archive.whole(&image.descriptor.digest) {
+            let named = |other: &Image| Image { names: image.names.clone(), ..other.clone() };
+            whole.images.iter().for_each(|other| add(images, named(other)));
+            wholes.push((image.names, whole));
+        }
+    }
+    wholes
+}
+
+/// A name that several platforms were loaded by is that of an index of them: the archive's own, if it has one.
+fn join(store: &Store, images: &[Image], wholes: &[(Vec<Reference>, Whole)]) -> anyhow::Result<()> {
+    let mut joined: Vec<Digest> = Vec::new();
+    for (names, whole) in wholes {
+        store.put(whole.index.bytes())?;
+        match names.as_slice() {
+            [] => store.tag(&whole.descriptor, None)?,
+            names => names.iter().try_for_each(|name| store.tag(&whole.descriptor, Some(name)))?,
+        }
+        joined.extend(whole.images.iter().map(|image| image.descriptor.digest));
+    }
+    let named = images.iter().filter(|image| !joined.contains(&image.descriptor.digest));
+    let named: Vec<&Image> = named.filter(|image| !image.names.is_empty()).collect();
+    for name in named.iter().flat_map(|image| &image.names) {
+        let of_name: Vec<&Image> = named.iter().filter(|image| image.names.contains(name)).copied().collect();
+        if of_name.len() > 1 {
             store.tag(&put_index(store, &of_name)?, Some(name))?;
         }
     }
+    joined.extend(named.iter().map(|image| image.descriptor.digest));
     // What has no name of its own any more is reached through the index.
-    let joined =
-        |digest| images.iter().any(|image| image.descriptor.digest == digest && !image.names.is_empty());
     let entries = Stored::new(store).entries()?.into_iter();
     let digests = entries.filter(|entry| entry.names.is_empty()).map(|entry| entry.descriptor.digest);
-    Ok(store.remove(&digests.filter(|digest| joined(*digest)).collect::<Vec<_>>())?)
+    Ok(store.remove(&digests.filter(|digest| joined.contains(digest)).collect::<Vec<_>>())?)
 }
 
 fn put_index(store: &Store, images: &[&Image]) -> anyhow::Result<Descriptor> {

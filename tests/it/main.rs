@@ -10,6 +10,8 @@ mod merging;
 mod model;
 mod passing_through;
 mod peers;
+mod platforms;
+mod recorded;
 mod registry;
 mod sessions;
 mod support;

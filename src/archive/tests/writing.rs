@@ -91,6 +91,24 @@ fn an_index_is_saved_as_it_is_without_the_images_that_are_not_there() {
     assert!(!names.iter().any(|name| name == "manifest.json"), "{names:?}");
 }
 
+#[test]
+fn an_image_of_an_index_comes_with_the_others_that_are_there() {
+    let place = place();
+    let (one, two) = (image(&place.store, "amd64"), image(&place.store, "arm64"));
+    let absent = Descriptor::of(media::OCI_MANIFEST, b"not here");
+    let index = index(&place.store, vec![one.clone(), absent, two.clone()]);
+    for saving in [Saving::Docker, Saving::Oci] {
+        let bytes = saved(&place.store, saving, &[(&index, &["both:1"])]);
+        let archive = place.open(&place.write("saved.tar", &bytes)).unwrap();
+        let whole = archive.whole(&one.digest).unwrap();
+        let images: Vec<Digest> = whole.images.iter().map(|image| image.descriptor.digest).collect();
+        assert_eq!((whole.descriptor.digest, images), (index.digest, vec![one.digest, two.digest]));
+        assert_eq!(whole.index.digest(), index.digest);
+    }
+    let alone = place.open(&place.write("one.tar", &saved(&place.store, Saving::Oci, &[(&one, &["one"])])));
+    assert!(alone.unwrap().whole(&one.digest).is_none());
+}
+
 fn tar_names(bytes: &[u8]) -> Vec<String> {
     let mut archive = tar::Archive::new(bytes);
     let names = archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().display().to_string());
