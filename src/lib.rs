@@ -11,7 +11,7 @@
 //! - 5 [`fuse`] the protocol, and the only home of `fuser`
 //! - 6 [`mount`] a running mount
 //! - 9 [`container`] what is made from mounts
-//! - 9 [`bench`] drivers compared
+//! - 9 [`bench`](mod@bench) drivers compared
 //! - 10 [`cli`] commands, and the only home of printing
 
 pub mod archive;

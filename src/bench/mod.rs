@@ -72,7 +72,7 @@ pub struct Plan<'a> {
 pub struct Pace {
     /// Turns that count; one before them warms up.
     pub rounds: usize,
-    /// After this no turn of a row is begun, once there are [`Pace::FEWEST`].
+    /// After this no turn of a row is begun, once there are `Pace::FEWEST`.
     pub row: Duration,
     /// Growth up to what takes seconds, or minutes.
     pub is_quick: bool,
