@@ -5,14 +5,15 @@
 //!
 //! - 0 [`oci`] the specs' nouns as data; [`sys`] system calls and the only home of `unsafe`
 //! - 1 [`store`] what is on disk; [`stats`] what a mount counts
-//! - 2 [`image`] what an image is; [`layer`] one layer: its index, its files on demand
-//! - 3 [`archive`] images in files; [`registry`] images in registries, and the only home of HTTP; [`lower`] the read-only side, layers merged once
-//! - 4 [`union`] overlay semantics
-//! - 5 [`fuse`] the protocol, and the only home of `fuser`
-//! - 6 [`mount`] a running mount
-//! - 9 [`container`] what is made from mounts
-//! - 9 [`bench`](mod@bench) drivers compared
-//! - 10 [`cli`] commands, and the only home of printing
+//! - 2 [`layer`] one layer: its index, its files on demand
+//! - 3 [`image`] what an image is
+//! - 4 [`archive`] images in files; [`registry`] images in registries, and the only home of HTTP; [`lower`] the
+//!   read-only side, layers merged once
+//! - 5 [`union`] overlay semantics
+//! - 6 [`fuse`] the protocol, and the only home of `fuser`
+//! - 7 [`mount`] a running mount
+//! - 8 [`container`] what is run in a mount; [`bench`](mod@bench) drivers compared
+//! - 9 [`cli`] commands, and the only home of printing
 
 pub mod archive;
 pub mod bench;

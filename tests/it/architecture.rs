@@ -19,9 +19,9 @@ const FLOORS: &[(&str, u8)] = &[
     ("union", 5),
     ("fuse", 6),
     ("mount", 7),
-    ("container", 9),
-    ("bench", 9),
-    ("cli", 10),
+    ("container", 8),
+    ("bench", 8),
+    ("cli", 9),
 ];
 
 const LONGEST_FILE: usize = 800;
