@@ -137,7 +137,7 @@ fn earlier(before: Option<Timestamp>, until: &str) -> anyhow::Result<Option<Time
     Ok(Some(before.map_or(at, |before| before.min(at))))
 }
 
-/// Whether a name says more than a repository.
+/// Whether a name says more than a repository: a tag, or a digest.
 pub fn has_tag(name: &str) -> bool {
     name.rsplit('/').next().is_some_and(|last| last.contains(':'))
 }

@@ -2,6 +2,7 @@
 
 use super::context::Context;
 use super::error;
+use super::filter::has_tag;
 use super::output;
 use super::platform::Choice;
 use super::progress::{PULLING, Progress};
@@ -198,9 +199,4 @@ fn status(news: News, name: &str) -> String {
         News::Newer => format!("Status: Downloaded newer image for {name}"),
         News::UpToDate => format!("Status: Image is up to date for {name}"),
     }
-}
-
-/// Whether the user's words say more than a repository.
-pub fn has_tag(text: &str) -> bool {
-    text.contains('@') || text.rsplit('/').next().is_some_and(|last| last.contains(':'))
 }

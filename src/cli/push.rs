@@ -4,9 +4,9 @@ use std::collections::HashMap;
 
 use super::context::Context;
 use super::error::{self, Usage};
+use super::filter::has_tag;
 use super::output;
 use super::progress::{PUSHING, Progress};
-use super::pull::has_tag;
 use super::remote::{self, Connection, Retrying};
 use crate::image::{self, Parts, Stored};
 use crate::oci::{Descriptor, Digest, Platform, Reference};
