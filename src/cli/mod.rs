@@ -193,7 +193,7 @@ pub fn command() -> clap::Command {
 }
 
 pub fn main() -> ExitCode {
-    if drop_in::is_meant(&std::env::args_os().take(2).collect::<Vec<_>>()) {
+    if drop_in::is_meant(&std::env::args_os().collect::<Vec<_>>()) {
         return drop_in::main();
     }
     let cli = match Cli::try_parse() {
