@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::context::Context;
 use super::error::Told;
 use super::run::explained;
-use super::wanted::{env_of_file, from_ours};
+use super::wanted::variables;
 use crate::container::{Containers, Execution, Runtime, execute};
 
 /// Run another command in a container that runs
@@ -45,14 +45,9 @@ pub struct Arguments {
 pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let found = Containers::of_store(context.root()).find(&arguments.container).map_err(explained)?;
     let runtime = Runtime::find(found.container.runtime.as_deref()).map_err(explained)?;
-    let mut env = Vec::new();
-    for file in &arguments.env_file {
-        env.extend(env_of_file(file)?);
-    }
-    env.extend(arguments.env.iter().map(|word| from_ours(word)));
     let execution = Execution {
         args: arguments.command.clone(),
-        env,
+        env: variables(&arguments.env_file, &arguments.env)?,
         workdir: arguments.workdir.clone(),
         user: arguments.user.clone(),
         terminal: arguments.tty,

@@ -78,15 +78,10 @@ fn parse_network(text: &str) -> Result<Network, String> {
 
 impl Options {
     pub fn wanted(&self, command: Vec<String>) -> anyhow::Result<Wanted> {
-        let mut env = Vec::new();
-        for file in &self.env_file {
-            env.extend(env_of_file(file)?);
-        }
-        env.extend(self.env.iter().map(|word| from_ours(word)));
         Ok(Wanted {
             entrypoint: self.entrypoint.as_deref().map(entrypoint).transpose()?,
             command,
-            env,
+            env: variables(&self.env_file, &self.env)?,
             workdir: self.workdir.clone(),
             user: self.user.clone(),
             groups: self.group_add.clone(),
@@ -113,8 +108,18 @@ fn entrypoint(text: &str) -> anyhow::Result<Vec<String>> {
     }
 }
 
+/// Those of the files first, so that a word given beside them counts.
+pub fn variables(files: &[PathBuf], words: &[String]) -> anyhow::Result<Vec<String>> {
+    let mut variables = Vec::new();
+    for file in files {
+        variables.extend(env_of_file(file)?);
+    }
+    variables.extend(words.iter().map(|word| from_ours(word)));
+    Ok(variables)
+}
+
 /// A name alone takes what this process has by it; without that, the image's goes.
-pub fn from_ours(word: &str) -> String {
+fn from_ours(word: &str) -> String {
     match word.contains('=') {
         true => word.to_owned(),
         false => std::env::var(word).map_or_else(|_| word.to_owned(), |value| format!("{word}={value}")),
@@ -122,7 +127,7 @@ pub fn from_ours(word: &str) -> String {
 }
 
 /// A line each, as docker reads them: no quotes, `#` starts a comment line.
-pub fn env_of_file(file: &Path) -> anyhow::Result<Vec<String>> {
+fn env_of_file(file: &Path) -> anyhow::Result<Vec<String>> {
     let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
     let lines = text.lines().map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
     lines
