@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use super::output::Output;
+use crate::cli::output::Output;
 
 /// Print completions for a shell
 #[derive(clap::Args)]

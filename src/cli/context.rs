@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::error::Usage;
+use crate::cli::error::Usage;
 use crate::mount::Records;
 use crate::store::Store;
 

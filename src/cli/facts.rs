@@ -1,6 +1,6 @@
 //! What tables and JSON tell of an image.
 
-use super::time::Created;
+use crate::cli::time::Created;
 use crate::image::{Image, LayerOf};
 use crate::layer::Index;
 use crate::oci::{Descriptor, Reference};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::output::Output;
+use crate::cli::output::Output;
 
 /// Print the man page, or write one for each command into a directory
 #[derive(clap::Args)]

@@ -1,74 +1,29 @@
-//! Commands, one file each; the only home of printing. What is here is the command line as a whole: which commands
-//! there are, what they share, and how the program ends.
+//! Commands, one file each, beside those of their kind; the only home of printing. What is here is the command line as
+//! a whole: which commands there are, what they share, and how the program ends.
 
-mod append;
-mod apply;
-mod attributes;
 mod bench;
-mod bundle;
-mod cat;
-mod change;
-mod commit;
 mod completion;
-mod config;
+mod container;
 mod context;
-mod cp;
-mod delete;
-mod derive;
-mod destination;
-mod diff;
-mod doctor;
-mod drop_in;
+mod derived;
 mod error;
-mod exec;
-mod export;
 mod facts;
-mod filter;
-mod history;
-mod images;
-mod import;
+mod image;
 mod inside;
-mod inspect;
-mod load;
 mod logger;
-mod login;
-mod logout;
-mod logs;
-mod ls;
 mod man;
-mod manifest;
-mod mount;
+mod mounting;
 mod open;
 mod output;
-mod pattern;
-mod place;
 mod platform;
 mod progress;
-mod prune;
-mod ps;
-mod pull;
-mod push;
-mod remote;
-mod rmi;
-mod run;
-mod save;
-mod search;
-mod squash;
+mod registry;
 mod stats;
-mod stop;
 mod system;
-mod tag;
 mod template;
 mod time;
-mod tree;
-mod umount;
 mod units;
-mod unshare;
-mod uppers;
 mod users;
-mod verify;
-mod walk;
-mod wanted;
 mod written;
 
 use std::path::PathBuf;
@@ -101,53 +56,53 @@ struct Global {
 
 #[derive(Subcommand)]
 enum Command {
-    Pull(pull::Arguments),
-    Push(push::Arguments),
-    Login(login::Arguments),
-    Logout(logout::Arguments),
-    Search(search::Arguments),
+    Pull(registry::pull::Arguments),
+    Push(registry::push::Arguments),
+    Login(registry::login::Arguments),
+    Logout(registry::logout::Arguments),
+    Search(registry::search::Arguments),
     /// What registries say of images, without fetching them
     #[command(subcommand, arg_required_else_help = true)]
     Manifest(ManifestCommand),
-    Delete(delete::Arguments),
-    Save(save::Arguments),
-    Load(load::Arguments),
-    Import(import::Arguments),
-    Export(export::Arguments),
-    Images(images::Arguments),
-    Inspect(inspect::Arguments),
-    History(history::Arguments),
-    Tag(tag::Arguments),
-    Rmi(rmi::Arguments),
-    Mount(mount::Arguments),
+    Delete(registry::delete::Arguments),
+    Save(image::save::Arguments),
+    Load(image::load::Arguments),
+    Import(image::import::Arguments),
+    Export(inside::export::Arguments),
+    Images(image::images::Arguments),
+    Inspect(image::inspect::Arguments),
+    History(image::history::Arguments),
+    Tag(image::tag::Arguments),
+    Rmi(image::rmi::Arguments),
+    Mount(mounting::mount::Arguments),
     #[command(visible_alias = "unmount")]
-    Umount(umount::Arguments),
+    Umount(mounting::umount::Arguments),
     Stats(stats::Arguments),
     #[command(visible_alias = "upper")]
-    Uppers(uppers::Arguments),
-    Diff(diff::Arguments),
-    Commit(commit::Arguments),
-    Append(append::Arguments),
-    Config(config::Arguments),
+    Uppers(written::uppers::Arguments),
+    Diff(written::diff::Arguments),
+    Commit(derived::commit::Arguments),
+    Append(derived::append::Arguments),
+    Config(derived::config::Arguments),
     #[command(visible_alias = "flatten")]
-    Squash(squash::Arguments),
-    Apply(apply::Arguments),
-    Discard(uppers::Discard),
-    Run(run::Arguments),
-    Start(run::Start),
-    Exec(exec::Arguments),
-    Ps(ps::Arguments),
-    Logs(logs::Arguments),
-    Stop(stop::Stop),
-    Kill(stop::Kill),
-    Wait(stop::Wait),
-    Rm(stop::Rm),
-    Bundle(bundle::Arguments),
-    Unshare(unshare::Arguments),
-    Ls(ls::Arguments),
-    Cat(cat::Arguments),
-    Cp(cp::Arguments),
-    Tree(tree::Arguments),
+    Squash(derived::squash::Arguments),
+    Apply(written::apply::Arguments),
+    Discard(written::uppers::Discard),
+    Run(container::run::Arguments),
+    Start(container::run::Start),
+    Exec(container::exec::Arguments),
+    Ps(container::ps::Arguments),
+    Logs(container::logs::Arguments),
+    Stop(container::stop::Stop),
+    Kill(container::stop::Kill),
+    Wait(container::stop::Wait),
+    Rm(container::stop::Rm),
+    Bundle(container::bundle::Arguments),
+    Unshare(mounting::unshare::Arguments),
+    Ls(inside::ls::Arguments),
+    Cat(inside::cat::Arguments),
+    Cp(inside::cp::Arguments),
+    Tree(inside::tree::Arguments),
     /// The same commands, as docker groups them
     #[command(subcommand, arg_required_else_help = true)]
     Image(ImageCommand),
@@ -156,35 +111,35 @@ enum Command {
     System(system::Command),
     Bench(bench::Arguments),
     #[command(visible_alias = "fsck")]
-    Verify(verify::Arguments),
-    Doctor(doctor::Arguments),
+    Verify(system::verify::Arguments),
+    Doctor(mounting::doctor::Arguments),
     Completion(completion::Arguments),
     Man(man::Arguments),
 }
 
 #[derive(Subcommand)]
 enum ManifestCommand {
-    Inspect(manifest::Arguments),
+    Inspect(registry::manifest::Arguments),
 }
 
 #[derive(Subcommand)]
 enum ImageCommand {
-    Pull(pull::Arguments),
-    Push(push::Arguments),
-    Save(save::Arguments),
-    Load(load::Arguments),
-    Import(import::Arguments),
+    Pull(registry::pull::Arguments),
+    Push(registry::push::Arguments),
+    Save(image::save::Arguments),
+    Load(image::load::Arguments),
+    Import(image::import::Arguments),
     #[command(visible_alias = "list")]
-    Ls(images::Arguments),
-    Inspect(inspect::Arguments),
-    History(history::Arguments),
-    Tag(tag::Arguments),
+    Ls(image::images::Arguments),
+    Inspect(image::inspect::Arguments),
+    History(image::history::Arguments),
+    Tag(image::tag::Arguments),
     #[command(visible_alias = "remove")]
-    Rm(rmi::Arguments),
-    Prune(prune::Arguments),
-    Mount(mount::Arguments),
+    Rm(image::rmi::Arguments),
+    Prune(image::prune::Arguments),
+    Mount(mounting::mount::Arguments),
     #[command(visible_alias = "unmount")]
-    Umount(umount::Arguments),
+    Umount(mounting::umount::Arguments),
 }
 
 /// The whole command line, as clap describes it: help, completions, man pages and docs/CLI.md come from it.
@@ -193,8 +148,8 @@ pub fn command() -> clap::Command {
 }
 
 pub fn main() -> ExitCode {
-    if drop_in::is_meant(&std::env::args_os().collect::<Vec<_>>()) {
-        return drop_in::main();
+    if mounting::drop_in::is_meant(&std::env::args_os().collect::<Vec<_>>()) {
+        return mounting::drop_in::main();
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -213,51 +168,53 @@ fn run(cli: Cli) -> anyhow::Result<()> {
 
 fn act(context: &Context, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Pull(arguments) => pull::run(context, &arguments),
-        Command::Push(arguments) => push::run(context, &arguments),
-        Command::Login(arguments) => login::run(&arguments),
-        Command::Logout(arguments) => logout::run(&arguments),
-        Command::Search(arguments) => search::run(&arguments),
-        Command::Manifest(ManifestCommand::Inspect(arguments)) => manifest::run(context, &arguments),
-        Command::Delete(arguments) => delete::run(&arguments),
-        Command::Save(arguments) => save::run(context, &arguments),
-        Command::Load(arguments) => load::run(context, &arguments),
-        Command::Export(arguments) => export::run(context, &arguments),
-        Command::Import(arguments) => import::run(context, &arguments),
-        Command::Images(arguments) => images::run(context, &arguments),
-        Command::Inspect(arguments) => inspect::run(context, &arguments),
-        Command::History(arguments) => history::run(context, &arguments),
-        Command::Tag(arguments) => tag::run(context, &arguments),
-        Command::Rmi(arguments) => rmi::run(context, &arguments),
-        Command::Mount(arguments) => mount::run(context, &arguments),
-        Command::Umount(arguments) => umount::run(context, arguments),
+        Command::Pull(arguments) => registry::pull::run(context, &arguments),
+        Command::Push(arguments) => registry::push::run(context, &arguments),
+        Command::Login(arguments) => registry::login::run(&arguments),
+        Command::Logout(arguments) => registry::logout::run(&arguments),
+        Command::Search(arguments) => registry::search::run(&arguments),
+        Command::Manifest(ManifestCommand::Inspect(arguments)) => {
+            registry::manifest::run(context, &arguments)
+        }
+        Command::Delete(arguments) => registry::delete::run(&arguments),
+        Command::Save(arguments) => image::save::run(context, &arguments),
+        Command::Load(arguments) => image::load::run(context, &arguments),
+        Command::Export(arguments) => inside::export::run(context, &arguments),
+        Command::Import(arguments) => image::import::run(context, &arguments),
+        Command::Images(arguments) => image::images::run(context, &arguments),
+        Command::Inspect(arguments) => image::inspect::run(context, &arguments),
+        Command::History(arguments) => image::history::run(context, &arguments),
+        Command::Tag(arguments) => image::tag::run(context, &arguments),
+        Command::Rmi(arguments) => image::rmi::run(context, &arguments),
+        Command::Mount(arguments) => mounting::mount::run(context, &arguments),
+        Command::Umount(arguments) => mounting::umount::run(context, arguments),
         Command::Stats(arguments) => stats::run(context, &arguments),
-        Command::Uppers(arguments) => uppers::run(context, &arguments),
-        Command::Append(arguments) => append::run(context, &arguments),
-        Command::Config(arguments) => config::run(context, &arguments),
-        Command::Squash(arguments) => squash::run(context, &arguments),
-        Command::Commit(arguments) => commit::run(context, &arguments),
-        Command::Diff(arguments) => diff::run(context, &arguments),
-        Command::Apply(arguments) => apply::run(context, &arguments),
-        Command::Discard(arguments) => uppers::discard(context, &arguments),
-        Command::Run(arguments) => run::run(context, &arguments),
-        Command::Start(arguments) => run::start(context, &arguments),
-        Command::Exec(arguments) => exec::run(context, &arguments),
-        Command::Ps(arguments) => ps::run(context, &arguments),
-        Command::Logs(arguments) => logs::run(context, &arguments),
-        Command::Stop(arguments) => stop::stop(context, &arguments),
-        Command::Kill(arguments) => stop::kill(context, &arguments),
-        Command::Wait(arguments) => stop::wait(context, &arguments),
-        Command::Rm(arguments) => stop::rm(context, &arguments),
-        Command::Bundle(arguments) => bundle::run(context, &arguments),
-        Command::Unshare(arguments) => unshare::run(context, &arguments),
-        Command::Ls(arguments) => ls::run(context, &arguments),
-        Command::Cat(arguments) => cat::run(context, &arguments),
-        Command::Cp(arguments) => cp::run(context, &arguments),
-        Command::Tree(arguments) => tree::run(context, &arguments),
+        Command::Uppers(arguments) => written::uppers::run(context, &arguments),
+        Command::Append(arguments) => derived::append::run(context, &arguments),
+        Command::Config(arguments) => derived::config::run(context, &arguments),
+        Command::Squash(arguments) => derived::squash::run(context, &arguments),
+        Command::Commit(arguments) => derived::commit::run(context, &arguments),
+        Command::Diff(arguments) => written::diff::run(context, &arguments),
+        Command::Apply(arguments) => written::apply::run(context, &arguments),
+        Command::Discard(arguments) => written::uppers::discard(context, &arguments),
+        Command::Run(arguments) => container::run::run(context, &arguments),
+        Command::Start(arguments) => container::run::start(context, &arguments),
+        Command::Exec(arguments) => container::exec::run(context, &arguments),
+        Command::Ps(arguments) => container::ps::run(context, &arguments),
+        Command::Logs(arguments) => container::logs::run(context, &arguments),
+        Command::Stop(arguments) => container::stop::stop(context, &arguments),
+        Command::Kill(arguments) => container::stop::kill(context, &arguments),
+        Command::Wait(arguments) => container::stop::wait(context, &arguments),
+        Command::Rm(arguments) => container::stop::rm(context, &arguments),
+        Command::Bundle(arguments) => container::bundle::run(context, &arguments),
+        Command::Unshare(arguments) => mounting::unshare::run(context, &arguments),
+        Command::Ls(arguments) => inside::ls::run(context, &arguments),
+        Command::Cat(arguments) => inside::cat::run(context, &arguments),
+        Command::Cp(arguments) => inside::cp::run(context, &arguments),
+        Command::Tree(arguments) => inside::tree::run(context, &arguments),
         Command::Bench(arguments) => bench::run(context, &arguments),
-        Command::Verify(arguments) => verify::run(context, &arguments),
-        Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Verify(arguments) => system::verify::run(context, &arguments),
+        Command::Doctor(arguments) => mounting::doctor::run(&arguments),
         Command::Completion(arguments) => completion::run(arguments),
         Command::Man(arguments) => man::run(&arguments),
         Command::System(command) => system::run(context, &command),
@@ -267,18 +224,18 @@ fn act(context: &Context, command: Command) -> anyhow::Result<()> {
 
 fn act_on_image(context: &Context, command: ImageCommand) -> anyhow::Result<()> {
     match command {
-        ImageCommand::Pull(arguments) => pull::run(context, &arguments),
-        ImageCommand::Push(arguments) => push::run(context, &arguments),
-        ImageCommand::Save(arguments) => save::run(context, &arguments),
-        ImageCommand::Load(arguments) => load::run(context, &arguments),
-        ImageCommand::Import(arguments) => import::run(context, &arguments),
-        ImageCommand::Ls(arguments) => images::run(context, &arguments),
-        ImageCommand::Inspect(arguments) => inspect::run(context, &arguments),
-        ImageCommand::History(arguments) => history::run(context, &arguments),
-        ImageCommand::Tag(arguments) => tag::run(context, &arguments),
-        ImageCommand::Rm(arguments) => rmi::run(context, &arguments),
-        ImageCommand::Prune(arguments) => prune::run(context, &arguments),
-        ImageCommand::Mount(arguments) => mount::run(context, &arguments),
-        ImageCommand::Umount(arguments) => umount::run(context, arguments),
+        ImageCommand::Pull(arguments) => registry::pull::run(context, &arguments),
+        ImageCommand::Push(arguments) => registry::push::run(context, &arguments),
+        ImageCommand::Save(arguments) => image::save::run(context, &arguments),
+        ImageCommand::Load(arguments) => image::load::run(context, &arguments),
+        ImageCommand::Import(arguments) => image::import::run(context, &arguments),
+        ImageCommand::Ls(arguments) => image::images::run(context, &arguments),
+        ImageCommand::Inspect(arguments) => image::inspect::run(context, &arguments),
+        ImageCommand::History(arguments) => image::history::run(context, &arguments),
+        ImageCommand::Tag(arguments) => image::tag::run(context, &arguments),
+        ImageCommand::Rm(arguments) => image::rmi::run(context, &arguments),
+        ImageCommand::Prune(arguments) => image::prune::run(context, &arguments),
+        ImageCommand::Mount(arguments) => mounting::mount::run(context, &arguments),
+        ImageCommand::Umount(arguments) => mounting::umount::run(context, arguments),
     }
 }

@@ -1,12 +1,12 @@
 //! An image as the user named it: one of the store, by a name or an id, one in a file, or one that a registry has.
 
-use super::context::Context;
-use super::error::{self, hinted};
-use super::facts;
-use super::progress::{PULLING, Progress};
-use super::pull::{Pull, Talk};
-use super::remote::{self, Connection};
 use crate::archive::{Archive, Location};
+use crate::cli::context::Context;
+use crate::cli::error::{self, hinted};
+use crate::cli::facts;
+use crate::cli::progress::{PULLING, Progress};
+use crate::cli::registry::pull::{Pull, Talk};
+use crate::cli::registry::{self, Connection};
 use crate::image::{self, Image, Source, Stored};
 use crate::oci::{Platform, Reference};
 use crate::store::{Lease, Store};
@@ -98,7 +98,7 @@ pub fn open_or_pull(context: &Context, wanted: &str, platform: Option<&Platform>
 }
 
 fn pull(store: &Store, wanted: &str, platform: Option<&Platform>) -> anyhow::Result<Reference> {
-    let name = remote::name(wanted)?;
+    let name = registry::name(wanted)?;
     let registries = Connection::default().registries(None)?;
     error::note(&format!("unable to find image '{name}' locally, pulling it"));
     let pull = Pull {
@@ -113,7 +113,7 @@ fn pull(store: &Store, wanted: &str, platform: Option<&Platform>) -> anyhow::Res
 
 /// An id or its start is not looked for anywhere else.
 fn may_be_pulled(wanted: &str) -> bool {
-    let name = wanted.strip_prefix(remote::TRANSPORT).unwrap_or(wanted);
+    let name = wanted.strip_prefix(registry::TRANSPORT).unwrap_or(wanted);
     name.parse::<Reference>().is_ok() && !name.starts_with("sha256:")
 }
 
@@ -131,7 +131,7 @@ fn in_store(store: Store, wanted: &str, platform: Option<&Platform>) -> anyhow::
 
 /// A short name may also be that of an image which was pulled from where registries.conf looks for such.
 fn resolve(stored: &Stored, wanted: &str) -> image::Result<image::Found> {
-    let name = wanted.strip_prefix(remote::TRANSPORT).unwrap_or(wanted);
+    let name = wanted.strip_prefix(registry::TRANSPORT).unwrap_or(wanted);
     let missing = match stored.resolve(name) {
         Err(error @ image::Error::NotFound(_)) if !Reference::names_registry(name) => error,
         resolved => return resolved,

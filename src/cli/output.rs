@@ -4,7 +4,7 @@ use std::io::{self, BufWriter, StdoutLock, Write};
 
 use serde_json::{Map, Value};
 
-use super::template::Template;
+use crate::cli::template::Template;
 
 /// Locked, buffered stdout. Call [`finish`](Output::finish): what is buffered when it is dropped may be lost unheard.
 pub struct Output(BufWriter<StdoutLock<'static>>);

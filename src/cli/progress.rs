@@ -6,7 +6,7 @@ use std::io::{IsTerminal, Write};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 
-use super::units;
+use crate::cli::units;
 use crate::image;
 use crate::oci::Digest;
 

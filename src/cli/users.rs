@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use super::context::Context;
-use super::run::explained;
-use super::umount::told;
+use crate::cli::container::run::explained;
+use crate::cli::context::Context;
+use crate::cli::mounting::umount::told;
 use crate::container::{Container, Containers};
 use crate::image::{Entry, Stored};
 use crate::mount::{self, Kept, Mount, Uppers};

@@ -10,12 +10,12 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::context::Context;
-use super::error::{Told, Usage, hinted};
-use super::open::open;
-use super::output;
-use super::platform::Choice;
 use crate::bench::{self, Axis, Driver, Inside, Pace, Part, Plan, Results, Size, Subject, Workload};
+use crate::cli::context::Context;
+use crate::cli::error::{Told, Usage, hinted};
+use crate::cli::open::open;
+use crate::cli::output;
+use crate::cli::platform::Choice;
 
 /// Compare what makes a directory of an image, on this machine
 ///
@@ -160,7 +160,9 @@ fn measure(context: &Context, arguments: &Arguments, asked: Asked, inside: Insid
         None => Subject::Synthetic(arguments.size()),
     };
     let plan = Plan {
-        image: opened.as_ref().map_or_else(|| "made by plyfs bench".to_owned(), super::open::Opened::shown),
+        image: opened
+            .as_ref()
+            .map_or_else(|| "made by plyfs bench".to_owned(), crate::cli::open::Opened::shown),
         subject,
         drivers: asked.drivers,
         workloads: asked.workloads,

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::super::output::{Output, write_table};
-use super::super::units;
 use crate::bench::{Curve, Group, Lane, Point, Results, Row, Unit, Verdict};
+use crate::cli::output::{Output, write_table};
+use crate::cli::units;
 
 pub fn print(results: &Results) -> io::Result<()> {
     let mut out = Output::new();

@@ -8,10 +8,10 @@ use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
-use super::context::Context;
-use super::error::{Told, Usage, tell};
-use super::output;
-use super::umount::told;
+use crate::cli::context::Context;
+use crate::cli::error::{Told, Usage, tell};
+use crate::cli::mounting::umount::told;
+use crate::cli::output;
 use crate::mount::{self, Mount};
 use crate::stats::{Counter, Histogram, Snapshot};
 

@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::super::output::Output;
 use super::Counted;
+use crate::cli::output::Output;
 use crate::stats::{Counter, Opcode};
 
 const TIMES: &str = "plyfs_request_duration_seconds";

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use super::super::output::{Output, write_table};
-use super::super::units;
 use super::{Counted, nanoseconds};
+use crate::cli::output::{Output, write_table};
+use crate::cli::units;
 use crate::stats::{Answers, Counter, Opcode};
 
 pub fn print(counted: &[Counted]) -> io::Result<()> {

@@ -10,11 +10,11 @@ use std::time::Duration;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use super::super::context::Context;
-use super::super::error::warn;
-use super::super::inside::lower;
-use super::super::open::open;
-use super::super::output::{Output, printable};
+use crate::cli::context::Context;
+use crate::cli::error::warn;
+use crate::cli::inside::lower;
+use crate::cli::open::open;
+use crate::cli::output::{Output, printable};
 use crate::layer::{Id, Index, Kind};
 use crate::lower::Lower;
 use crate::mount::{self, Mount};

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::details;
 use crate::cli::context::Context;
+use crate::cli::mounting::umount::told;
 use crate::cli::output::{Column, Format, Listing};
-use crate::cli::umount::told;
 use crate::cli::units;
 use crate::cli::users::Users;
 use crate::image::{Entry, Stored, reachable_from};

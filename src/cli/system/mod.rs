@@ -3,9 +3,9 @@
 mod details;
 mod df;
 mod prune;
+pub mod verify;
 
-use super::context::Context;
-use super::verify;
+use crate::cli::context::Context;
 
 #[derive(clap::Subcommand)]
 pub enum Command {

@@ -1,7 +1,7 @@
 //! `plyfs system prune`: images that nobody uses, and whatever can be made again.
 
 use crate::cli::context::Context;
-use crate::cli::prune::{Choice, prune};
+use crate::cli::image::prune::{Choice, prune};
 use crate::store::Reach;
 
 /// Remove all that nobody uses
