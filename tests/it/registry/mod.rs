@@ -3,7 +3,9 @@
 mod debian;
 mod killed;
 mod odd;
+mod peers;
 mod secrets;
+mod started;
 mod told;
 mod wrong;
 
