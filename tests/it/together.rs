@@ -1,55 +1,84 @@
 //! Several commands in one store at once: whoever comes first, no image loses a blob and nothing is left of one that went.
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Child;
 
+use crate::support::fixture::Fixture;
 use crate::support::place::{Place, check_store, names};
+use crate::support::server::Server;
 
 const SHARED: &str = "layer gzip\nfile shared size=300000\n";
 
-/// Two images that share a layer, and what each has of its own.
+/// How often each play is played: a change is tried with fewer than a release.
+fn rounds() -> u32 {
+    std::env::var("PLYFS_ROUNDS").map_or(100, |text| text.parse().expect("PLYFS_ROUNDS is a number"))
+}
+
+/// Two images that share a layer, each with one of its own, and the words that bring them.
 struct Stage {
     place: Place,
-    archives: [PathBuf; 2],
+    bring: [Vec<String>; 2],
+    /// Their names in the store.
+    names: [String; 2],
     can_mount: bool,
+    _registry: Option<Server>,
+}
+
+fn text(name: &str) -> String {
+    format!("name {name}:1\n{SHARED}layer zstd\nfile {name} size=200000\n")
+}
+
+fn owned(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
 }
 
 impl Stage {
-    fn new() -> Self {
+    fn of_archives() -> Self {
         let place = Place::new();
-        let archive = |name: &str| {
-            let layers = format!("name {name}:1\n{SHARED}layer zstd\nfile {name} size=200000\n");
-            place.image(&format!("{name}.tar"), &layers)
-        };
-        let archives = ["one", "two"].map(archive);
-        fs::create_dir(place.path("mnt")).unwrap();
-        let can_mount = place.can_mount("a mount while images come and go");
-        Self { place, archives, can_mount }
+        let bring = ["one", "two"].map(|name| {
+            let archive = place.image(&format!("{name}.tar"), &text(name));
+            owned(&["load", "-q", "-i", archive.to_str().unwrap()])
+        });
+        Self::new(place, bring, ["one:1", "two:1"].map(str::to_owned), None)
     }
 
-    fn load(&self, archive: &Path) -> Child {
-        self.place.start(&["load".as_ref(), "-q".as_ref(), "-i".as_ref(), archive.as_os_str()])
+    fn of_a_registry() -> Self {
+        let (place, registry) = (Place::new(), Server::plain());
+        let names = ["one", "two"].map(|name| {
+            let layout = place.path(&format!("{name}.layout"));
+            Fixture::parse(&text(name)).unwrap().oci_layout(&layout).unwrap();
+            registry.stock(&layout, name, "1");
+            format!("{}/{name}:1", registry.address)
+        });
+        let bring = names.each_ref().map(|name| owned(&["pull", "-q", name]));
+        Self::new(place, bring, names, Some(registry))
+    }
+
+    fn new(place: Place, bring: [Vec<String>; 2], names: [String; 2], registry: Option<Server>) -> Self {
+        fs::create_dir(place.path("mnt")).unwrap();
+        let can_mount = place.can_mount("a mount while images come and go");
+        Self { place, bring, names, can_mount, _registry: registry }
     }
 
     /// Without FUSE, something else that reads all of the image.
     fn look(&self) -> Child {
         let mnt = self.place.path("mnt");
         match self.can_mount {
-            true => self.place.start(&["mount".as_ref(), "one:1".as_ref(), mnt.as_os_str()]),
-            false => self.place.start(&["cp", "one:1:/", "-"]),
+            true => self.place.start(&["mount", &self.names[0], mnt.to_str().unwrap()]),
+            false => self.place.start(&["cp", &format!("{}:/", self.names[0]), "-"]),
         }
     }
 
-    /// Two loads, a prune, a removal and a mount at once, the prune first, amid or last by turns. Tells whether the
-    /// image was there to be mounted.
+    /// Both images brought, a prune, a removal and a mount at once, the prune first, amid or last by turns. Tells whether
+    /// the image was there to be mounted.
     fn play(&self, round: u32) -> bool {
-        let mut loads: Vec<Child> = self.archives.iter().map(|archive| self.load(archive)).collect();
+        let mut brought: Vec<Child> = self.bring.iter().map(|words| self.place.start(words)).collect();
         std::thread::sleep(std::time::Duration::from_millis(u64::from(round % 8) * 3));
         let mut prune = self.place.start(&["image", "prune", "--all", "--force"]);
         let mut look = self.look();
-        let mut remove = self.place.start(&["rmi", "--force", "two:1"]);
-        assert!(loads.iter_mut().all(|load| load.wait().unwrap().success()), "round {round}: a load failed");
+        let mut remove = self.place.start(&["rmi", "--force", &self.names[1]]);
+        let are_here = brought.iter_mut().all(|child| child.wait().unwrap().success());
+        assert!(are_here, "round {round}: an image did not come");
         assert!(prune.wait().unwrap().success(), "round {round}: the prune failed");
         let looked = look.wait().unwrap().success();
         remove.wait().unwrap();
@@ -81,13 +110,22 @@ impl Stage {
     }
 }
 
-#[test]
-fn two_loads_a_removal_a_mount_and_a_prune_at_once_lose_nothing_and_leave_nothing() {
-    let stage = Stage::new();
-    let looks = (0..200).filter(|round| stage.play(*round)).count();
-    assert!((20..200).contains(&looks), "of 200 mounts {looks} found the image there");
+fn play(stage: &Stage) {
+    let rounds = rounds();
+    let looks = (0..rounds).filter(|round| stage.play(*round)).count();
+    assert!(looks >= rounds as usize / 10, "of {rounds} mounts {looks} found the image there");
     stage.place.plyfs(&["image", "prune", "--all", "--force"]);
-    for directory in ["blobs/sha256", "plyfs/indexes", "plyfs/trees"] {
+    for directory in ["blobs/sha256", "plyfs/indexes", "plyfs/trees", "plyfs/partial"] {
         assert_eq!(names(&stage.place.store().join(directory)), Vec::<String>::new(), "{directory}");
     }
+}
+
+#[test]
+fn two_loads_a_removal_a_mount_and_a_prune_at_once_lose_nothing_and_leave_nothing() {
+    play(&Stage::of_archives());
+}
+
+#[test]
+fn two_pulls_a_removal_a_mount_and_a_prune_at_once_lose_nothing_and_leave_nothing() {
+    play(&Stage::of_a_registry());
 }
