@@ -33,20 +33,21 @@ fn chain(error: &Error) -> String {
 }
 
 pub fn file_attributes(attributes: &Attributes) -> FileAttr {
+    let stat = &attributes.stat;
     FileAttr {
         ino: INodeNo(attributes.node.number()),
-        size: attributes.size,
-        blocks: attributes.blocks,
-        atime: system_time(attributes.accessed),
-        mtime: system_time(attributes.modified),
-        ctime: system_time(attributes.changed),
+        size: stat.size,
+        blocks: stat.blocks,
+        atime: system_time(stat.accessed),
+        mtime: system_time(stat.modified),
+        ctime: system_time(stat.changed),
         crtime: UNIX_EPOCH,
-        kind: file_type(attributes.kind),
-        perm: attributes.permissions,
-        nlink: attributes.links,
-        uid: attributes.user,
-        gid: attributes.group,
-        rdev: device_number(attributes.device),
+        kind: file_type(stat.kind),
+        perm: stat.permissions,
+        nlink: stat.links,
+        uid: stat.user,
+        gid: stat.group,
+        rdev: device_number(stat.device),
         blksize: 4096,
         flags: 0,
     }

@@ -5,15 +5,10 @@ use std::fs::File;
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use super::object::{Below, Child, Located, Number, Object, Pairs, Path, Stat};
-use super::{Lower, Result};
+use super::object::{Below, Child, Located, Object, Pairs, Path};
+use super::{Lower, Number, Result, Stat};
 use crate::layer::write::join;
 use crate::layer::{Extent, Id, Index, Kind};
-
-/// The upper's is 0.
-const FILE_SYSTEM: u32 = 1;
-const DIRECTORY_SIZE: u64 = 4096;
-const BLOCK: u64 = 512;
 
 /// Where inodes with several names have them: the directory and the name.
 type Aliases = HashMap<Id, Vec<(Id, Vec<u8>)>>;
@@ -35,22 +30,9 @@ pub fn image(lower: Arc<Lower>) -> Below {
     Arc::new(InImage { image: Arc::new(Image { lower, aliases: OnceLock::new() }), id: 0, path: Vec::new() })
 }
 
-fn number(id: Id) -> Number {
-    Number { file_system: FILE_SYSTEM, inode: u64::from(id) + 1 }
-}
-
 impl InImage {
     fn tree(&self) -> &Index {
         self.image.lower.tree()
-    }
-
-    fn stored(&self) -> Result<u64> {
-        let inode = self.tree().inode(self.id);
-        Ok(match inode.kind() {
-            Kind::File if inode.is_sparse() => self.tree().content(self.id)?.stored(),
-            Kind::File => inode.size(),
-            _ => 0,
-        })
     }
 }
 
@@ -60,22 +42,7 @@ impl Object for InImage {
     }
 
     fn stat(&self) -> Result<Stat> {
-        let inode = self.tree().inode(self.id);
-        let is_directory = inode.kind() == Kind::Directory;
-        Ok(Stat {
-            number: number(self.id),
-            kind: inode.kind(),
-            permissions: inode.mode(),
-            links: if is_directory { 1 } else { inode.nlink() },
-            user: inode.uid(),
-            group: inode.gid(),
-            size: if is_directory { DIRECTORY_SIZE } else { inode.size() },
-            blocks: self.stored()?.div_ceil(BLOCK),
-            accessed: inode.mtime(),
-            modified: inode.mtime(),
-            changed: inode.mtime(),
-            device: inode.rdev(),
-        })
+        Ok(Stat::in_tree(self.tree(), self.id)?)
     }
 
     fn lookup(&self, name: &[u8]) -> Result<Option<Below>> {
@@ -92,7 +59,11 @@ impl Object for InImage {
         let child = |at| children.get(at);
         Ok((0..children.len())
             .filter_map(child)
-            .map(|entry| Child { name: entry.name.to_vec(), kind: entry.kind, number: number(entry.id) })
+            .map(|entry| Child {
+                name: entry.name.to_vec(),
+                kind: entry.kind,
+                number: Number::in_image(entry.id),
+            })
             .collect())
     }
 

@@ -8,6 +8,7 @@ mod object;
 mod open;
 mod settle;
 mod stack;
+mod stat;
 #[cfg(test)]
 mod tests;
 
@@ -15,5 +16,6 @@ pub use directories::{Namespace, directories};
 pub use error::{Error, Result};
 pub use image::image;
 pub use merge::merge;
-pub use object::{Below, Child, Located, Number, Object, Pairs, Path, Stat};
+pub use object::{Below, Child, Located, Object, Pairs, Path};
 pub use open::Lower;
+pub use stat::{Number, Stat};

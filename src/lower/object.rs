@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use super::Result;
-use crate::layer::{Kind, Time};
+use super::{Number, Result, Stat};
+use crate::layer::Kind;
 
 /// A lower object, for as long as someone needs it.
 pub type Below = Arc<dyn Object>;
@@ -15,32 +15,6 @@ pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// The names that lead to an object from the root.
 pub type Path = Vec<Vec<u8>>;
-
-/// An inode number: the same at every mount, and no other lower object's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Number {
-    /// 0 is the upper's.
-    pub file_system: u32,
-    pub inode: u64,
-}
-
-/// What stat(2) says, with the ids as they are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stat {
-    pub number: Number,
-    pub kind: Kind,
-    pub permissions: u16,
-    pub links: u32,
-    pub user: u32,
-    pub group: u32,
-    pub size: u64,
-    /// Units of 512 bytes.
-    pub blocks: u64,
-    pub accessed: Time,
-    pub modified: Time,
-    pub changed: Time,
-    pub device: (u32, u32),
-}
 
 /// An object of a file system, open (`O_PATH`), and the file system's UUID.
 pub struct Located {

@@ -3,12 +3,19 @@
 use std::sync::Arc;
 
 use super::{Errno, Result};
+use crate::lower::Stat;
 
 /// How the ids on disk become the ids that are shown, and the other way round.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdMap {
     pub users: Ids,
     pub groups: Ids,
+}
+
+impl IdMap {
+    pub fn shown(&self, stat: Stat) -> Stat {
+        Stat { user: self.users.shown(stat.user), group: self.groups.shown(stat.group), ..stat }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

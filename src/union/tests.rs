@@ -3,6 +3,7 @@ use std::ops::ControlFlow;
 use super::*;
 use crate::layer::tree::{Attributes as Described, Body, Node};
 use crate::layer::{ChunkCache, Contents, Extent, Identity, Kind, Seek, Time, Tree};
+use crate::lower::{Number, Stat};
 use crate::oci::Digest;
 
 const OWNED: Described =
@@ -88,8 +89,8 @@ fn a_lookup_that_fails_says_why() {
 fn attributes_are_those_of_the_image() {
     let union = union_of(small(), IdMap::default());
     let hosts = find(&union, b"etc/hosts");
-    let expected = Attributes {
-        node: hosts,
+    let expected = Stat {
+        number: Number { file_system: Number::IMAGE, inode: hosts.number() },
         kind: Kind::File,
         permissions: 0o4751,
         links: 1,
@@ -102,9 +103,9 @@ fn attributes_are_those_of_the_image() {
         changed: OWNED.mtime,
         device: (0, 0),
     };
-    assert_eq!(union.attributes(hosts).unwrap(), expected);
+    assert_eq!(union.attributes(hosts).unwrap(), Attributes { node: hosts, stat: expected });
     let of = |path: &[u8]| {
-        let found = union.attributes(find(&union, path)).unwrap();
+        let found = union.attributes(find(&union, path)).unwrap().stat;
         (found.kind, found.links, found.size, found.blocks, found.device)
     };
     assert_eq!(of(b"etc"), (Kind::Directory, 1, 4096, 0, (0, 0)));
@@ -116,7 +117,7 @@ fn attributes_are_those_of_the_image() {
 #[test]
 fn owners_can_all_be_shown_as_one() {
     let union = union_of(small(), IdMap { users: Ids::All(0), groups: Ids::AsStored });
-    let found = union.attributes(find(&union, b"passwd")).unwrap();
+    let found = union.attributes(find(&union, b"passwd")).unwrap().stat;
     assert_eq!((found.user, found.group), (0, 100));
 }
 
@@ -208,7 +209,7 @@ fn data_and_holes_are_found() {
     assert_eq!(seek(sparse, 600), [Err(Errno::NXIO), Ok(600)]);
     assert_eq!(seek(sparse, 1000), [Err(Errno::NXIO), Err(Errno::NXIO)]);
     assert_eq!(seek(find(&union, b"etc/hosts"), 5), [Ok(5), Ok(600)]);
-    assert_eq!(union.attributes(sparse).unwrap().blocks, 1);
+    assert_eq!(union.attributes(sparse).unwrap().stat.blocks, 1);
 }
 
 #[test]

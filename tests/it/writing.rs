@@ -73,8 +73,8 @@ fn a_write_copies_up_and_leaves_the_layer_alone() {
         let before = world.attributes("etc/passwd").unwrap();
         world.write("etc/passwd", 4, b"ed\n").unwrap();
         let after = world.attributes("etc/passwd").unwrap();
-        assert_eq!((after.node, after.permissions, after.size), (before.node, 0o640, 7));
-        assert_eq!((after.user, after.group), (before.user, before.group));
+        assert_eq!((after.node, after.stat.permissions, after.stat.size), (before.node, 0o640, 7));
+        assert_eq!((after.stat.user, after.stat.group), (before.stat.user, before.stat.group));
         assert_eq!(fs::read(world.path("0/etc/passwd")).unwrap(), b"root\n");
         assert_eq!(fs::read(world.path("upper/etc/passwd")).unwrap(), b"rooted\n");
         let mut expected = original();
@@ -102,7 +102,7 @@ fn opening_to_truncate_copies_no_data() {
         world
             .at("etc/hosts", |node| {
                 let handle = world.overlay().open(node, opening)?;
-                assert_eq!(world.overlay().attributes(node)?.size, 0);
+                assert_eq!(world.overlay().attributes(node)?.stat.size, 0);
                 world.overlay().release(handle);
                 Ok(())
             })
@@ -141,7 +141,7 @@ fn a_directory_made_over_a_removed_one_is_empty() {
         world.unlink("etc/passwd").unwrap();
         world.remove_directory("etc").unwrap();
         world.make("etc", Make::Directory, 0o777).unwrap();
-        assert_eq!(world.attributes("etc").unwrap().permissions, 0o755);
+        assert_eq!(world.attributes("etc").unwrap().stat.permissions, 0o755);
         assert_eq!(world.list("etc").unwrap(), []);
         world.make("old", Make::Directory, 0o700).unwrap();
         let mut expected = vec!["etc/"];
@@ -219,7 +219,7 @@ fn a_file_without_a_name_lives_until_it_is_closed() {
                 let changed = world.overlay().set_attributes(node, &change)?;
                 world.overlay().write(node, 1, b"xyz", Kill::No)?;
                 let read = world.overlay().read(node, 1, 9, <[u8]>::to_vec)?;
-                Ok((changed.links, changed.permissions, changed.size, read))
+                Ok((changed.stat.links, changed.stat.permissions, changed.stat.size, read))
             });
             assert_eq!(sizes.unwrap(), (0, 0o600, 3, b"xyz".to_vec()), "{path}");
             assert_eq!(world.attributes(path), Err(Errno::NOENT));
@@ -243,10 +243,10 @@ fn whatever_has_lost_its_name_can_still_be_changed() {
                 let change = Change { permissions, modified: Some(Moment::At(at)), ..Change::default() };
                 let changed = world.overlay().set_attributes(node, &change)?;
                 assert_eq!(world.overlay().list_xattr(node)?, b"");
-                if changed.kind == Kind::Directory {
+                if changed.stat.kind == Kind::Directory {
                     world.overlay().sync(node, false)?;
                 }
-                Ok((changed.links, changed.permissions, changed.modified))
+                Ok((changed.stat.links, changed.stat.permissions, changed.stat.modified))
             });
             let permissions = if path == "lib" { 0o777 } else { 0o700 };
             assert_eq!(changed.unwrap(), (0, permissions, Time { seconds: -7, nanoseconds: 5 }), "{path}");
@@ -294,7 +294,7 @@ fn hard_links_of_a_lower_side_stay_linked_under_the_names_that_show() {
         world.write("a/one", 0, b"TEXT").unwrap();
         assert_tree(&mut world, &["a/", "a/one: TEXT", "b/", "b/two: TEXT", "four: another"]);
         let [one, two] = ["a/one", "b/two"].map(|path| world.attributes(path).unwrap());
-        assert_eq!((one.node, one.links), (two.node, 2));
+        assert_eq!((one.node, one.stat.links), (two.node, 2));
     }
 }
 
@@ -318,7 +318,7 @@ fn hard_links_of_directories_that_were_looked_up_stay_linked_and_are_moved_along
         let expected = ["moved/", "moved/a/", "moved/a/one: TEXT", "moved/b/", "moved/b/two: TEXT"];
         assert_tree(&mut world, &expected);
         let [one, two] = ["moved/a/one", "moved/b/two"].map(|path| world.attributes(path).unwrap());
-        assert_eq!((one.node, one.links), (two.node, 2));
+        assert_eq!((one.node, one.stat.links), (two.node, 2));
     }
     let mut world = World::new(Side::Directories, layers);
     world.rename("top", "moved", Renaming::Replace).unwrap();
@@ -339,7 +339,7 @@ fn a_new_link_is_the_same_file() {
         let mut expected = original();
         expected[1] = "etc/hosts: Localhost";
         assert_tree(&mut world, &expected);
-        assert_eq!(world.attributes("etc/hosts").unwrap().links, 1);
+        assert_eq!(world.attributes("etc/hosts").unwrap().stat.links, 1);
     }
 }
 
@@ -354,17 +354,17 @@ fn what_is_made_belongs_to_the_caller_or_the_group_of_its_directory() {
         }
         let directory = world.make("shared/d", Make::Directory, 0o777).unwrap();
         let file = world.create("shared/f").unwrap();
-        assert_eq!((directory.permissions, directory.group), (0o2755, 50));
-        assert_eq!((file.permissions, file.group), (0o644, 50));
+        assert_eq!((directory.stat.permissions, directory.stat.group), (0o2755, 50));
+        assert_eq!((file.stat.permissions, file.stat.group), (0o644, 50));
     }
 }
 
 #[test]
 fn special_files_are_made_but_no_whiteout() {
     for world in worlds() {
-        assert_eq!(world.make("pipe", Make::Fifo, 0o644).unwrap().kind, Kind::Fifo);
-        assert_eq!(world.make("socket", Make::Socket, 0o644).unwrap().kind, Kind::Socket);
-        assert_eq!(world.make("sym", Make::Symlink(b"/x"), 0o777).unwrap().size, 2);
+        assert_eq!(world.make("pipe", Make::Fifo, 0o644).unwrap().stat.kind, Kind::Fifo);
+        assert_eq!(world.make("socket", Make::Socket, 0o644).unwrap().stat.kind, Kind::Socket);
+        assert_eq!(world.make("sym", Make::Symlink(b"/x"), 0o777).unwrap().stat.size, 2);
         assert_eq!(world.make("zero", Make::CharDevice(0, 0), 0o644), Err(Errno::PERM));
         assert_eq!(world.make("etc/hosts", Make::File, 0o644), Err(Errno::EXIST));
         assert_eq!(world.make(&"n".repeat(256), Make::File, 0o644), Err(Errno::NAMETOOLONG));
@@ -457,10 +457,10 @@ fn a_deep_path_needs_neither_a_long_path_nor_many_descriptors() {
     let at = Name { parent, name: b"file" };
     let (made, handle) = world.overlay().create(CALLER, at, 0o644).unwrap();
     world.overlay().release(handle);
-    assert_eq!(world.overlay().attributes(made.node).unwrap().links, 1);
-    assert_eq!(world.overlay().attributes(way[3]).unwrap().links, 3);
+    assert_eq!(world.overlay().attributes(made.node).unwrap().stat.links, 1);
+    assert_eq!(world.overlay().attributes(way[3]).unwrap().stat.links, 3);
     world.reopen();
     let deepest = (0..700)
         .fold(NodeId::ROOT, |parent, _| world.overlay().lookup(parent, name.as_bytes()).unwrap().node);
-    assert_eq!(world.overlay().lookup(deepest, b"file").unwrap().kind, Kind::File);
+    assert_eq!(world.overlay().lookup(deepest, b"file").unwrap().stat.kind, Kind::File);
 }

@@ -5,12 +5,11 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Dir, FileType};
 
-use super::object::number;
 use super::whiteout::{self, Found};
 use super::{Directories, Stacked};
 use crate::layer::Kind;
-use crate::lower::Result;
-use crate::lower::object::{Child, Number};
+use crate::lower::object::Child;
+use crate::lower::{Number, Result};
 
 /// What the layers so far say of a name.
 enum Shown {
@@ -62,14 +61,14 @@ fn layer_names(all: &Directories, layer: usize, directory: &OwnedFd) -> rustix::
             _ => false,
         };
         let file_system = all.layers[layer].file_system;
-        let plain = Shown::Child(Kind::from(entry.file_type()), number(file_system, entry.ino()));
+        let plain = Shown::Child(Kind::from(entry.file_type()), Number { file_system, inode: entry.ino() });
         let shown =
             match doubtful.then(|| whiteout::find(directory.as_fd(), name, all.namespace)).transpose()? {
                 None => plain,
                 Some(Found::Whiteout) => Shown::Hidden,
                 Some(Found::Directory(stat) | Found::Leaf(stat)) => Shown::Child(
                     Kind::from(FileType::from_raw_mode(stat.st_mode)),
-                    number(file_system, stat.st_ino),
+                    Number { file_system, inode: stat.st_ino },
                 ),
                 Some(Found::Absent) => {
                     names.hidden.extend(whiteout::hidden(name).map(<[u8]>::to_vec));

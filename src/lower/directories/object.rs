@@ -11,10 +11,10 @@ use rustix::io::Errno;
 
 use super::whiteout::{self, Found};
 use super::{Directories, aliases, merge};
+use crate::layer::Kind;
 use crate::layer::write::join;
-use crate::layer::{Kind, Time};
-use crate::lower::Result;
-use crate::lower::object::{Below, Child, Located, Object, Pairs, Path, Stat};
+use crate::lower::object::{Below, Child, Located, Object, Pairs, Path};
+use crate::lower::{Number, Result, Stat};
 use crate::sys::xattr::{self, Place};
 
 pub struct Stacked {
@@ -144,13 +144,13 @@ impl Object for Stacked {
     fn stat(&self) -> Result<Stat> {
         let object = self.open(OFlags::PATH)?;
         let raw = self.told(rustix::fs::fstat(&object))?;
-        let mut stat = stat(&raw, self.all.layers[self.described].file_system);
+        let mut stat = Stat::of(&raw, self.all.layers[self.described].file_system);
         if self.on.len() > 1 {
             stat.links = 1;
             // Of the topmost, as a listing says, which does not look for whose attributes show.
             let top = self.told(self.all.open(self.on[0], &self.path, OFlags::PATH))?;
             let raw = self.told(rustix::fs::fstat(&top))?;
-            stat.number = number(self.all.layers[self.on[0]].file_system, raw.st_ino);
+            stat.number = Number { file_system: self.all.layers[self.on[0]].file_system, inode: raw.st_ino };
         }
         Ok(stat)
     }
@@ -261,27 +261,5 @@ impl Object for Stacked {
         let raw = self.told(rustix::fs::fstat(self.open(OFlags::PATH)?))?;
         let names = |path: &Vec<u8>| path.split(|&byte| byte == b'/').map(<[u8]>::to_vec).collect();
         Ok(all.get(&(raw.st_dev, raw.st_ino)).into_iter().flatten().map(names).collect())
-    }
-}
-
-pub(super) fn number(file_system: u32, inode: u64) -> crate::lower::Number {
-    crate::lower::Number { file_system, inode }
-}
-
-fn stat(raw: &rustix::fs::Stat, file_system: u32) -> Stat {
-    let time = |seconds, nanoseconds| Time { seconds, nanoseconds: nanoseconds as u32 };
-    Stat {
-        number: number(file_system, raw.st_ino),
-        kind: Kind::from(FileType::from_raw_mode(raw.st_mode)),
-        permissions: (raw.st_mode & 0o7777) as u16,
-        links: raw.st_nlink as u32,
-        user: raw.st_uid,
-        group: raw.st_gid,
-        size: raw.st_size as u64,
-        blocks: raw.st_blocks as u64,
-        accessed: time(raw.st_atime, raw.st_atime_nsec),
-        modified: time(raw.st_mtime, raw.st_mtime_nsec),
-        changed: time(raw.st_ctime, raw.st_ctime_nsec),
-        device: (rustix::fs::major(raw.st_rdev), rustix::fs::minor(raw.st_rdev)),
     }
 }

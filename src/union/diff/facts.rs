@@ -5,7 +5,7 @@ use super::super::Errno;
 use super::super::upper::{At, Dir, Object, View};
 use super::{Below, Result, below_fault};
 use crate::layer::{Kind, Time, scan};
-use crate::lower::Pairs;
+use crate::lower::{Pairs, Stat};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -31,24 +31,11 @@ const OF_SYMLINKS: u16 = 0o777;
 
 impl Facts {
     pub(super) fn of_upper(view: &View, directory: &Dir, name: &[u8], object: &Object) -> Result<Self> {
-        let (stat, kind) = (&object.stat, Kind::from(object.stat.kind));
-        let target = match kind {
+        let target = match object.stat.kind {
             Kind::Symlink => view.read_link(directory, name)?,
             _ => Vec::new(),
         };
-        let raw = Self {
-            kind,
-            permissions: stat.permissions,
-            user: stat.user,
-            group: stat.group,
-            size: stat.size,
-            modified: stat.modified,
-            device: stat.device,
-            links: u32::try_from(stat.links).unwrap_or(u32::MAX),
-            target,
-            xattrs: xattrs(view, At::Name(directory, name))?,
-        };
-        Ok(raw.in_a_layer())
+        Ok(Self::in_a_layer(object.stat, target, xattrs(view, At::Name(directory, name))?))
     }
 
     pub(super) fn of_lower(below: &Below) -> Result<Self> {
@@ -57,47 +44,41 @@ impl Facts {
             Kind::Symlink => below.target().map_err(below_fault)?,
             _ => Vec::new(),
         };
-        let raw = Self {
-            kind: stat.kind,
-            permissions: stat.permissions,
-            user: stat.user,
-            group: stat.group,
-            size: stat.size,
-            modified: stat.modified,
-            device: stat.device,
-            links: stat.links,
-            target,
-            xattrs: below.xattrs().map_err(below_fault)?,
-        };
-        Ok(raw.in_a_layer())
+        Ok(Self::in_a_layer(stat, target, below.xattrs().map_err(below_fault)?))
     }
 
     /// Without what means nothing for an object of this kind.
-    fn in_a_layer(mut self) -> Self {
-        match self.kind {
-            Kind::Directory => self.links = 1,
-            Kind::Symlink => self.permissions = OF_SYMLINKS,
-            _ => {}
+    fn in_a_layer(stat: Stat, target: Vec<u8>, xattrs: Pairs) -> Self {
+        let kind = stat.kind;
+        Self {
+            kind,
+            permissions: if kind == Kind::Symlink { OF_SYMLINKS } else { stat.permissions },
+            user: stat.user,
+            group: stat.group,
+            size: if kind == Kind::File { stat.size } else { 0 },
+            modified: stat.modified,
+            device: if matches!(kind, Kind::CharDevice | Kind::BlockDevice) { stat.device } else { (0, 0) },
+            links: if kind == Kind::Directory { 1 } else { stat.links },
+            target,
+            xattrs: kept(xattrs, kind),
         }
-        if self.kind != Kind::File {
-            self.size = 0;
-        }
-        if !matches!(self.kind, Kind::CharDevice | Kind::BlockDevice) {
-            self.device = (0, 0);
-        }
-        let may_have_users = matches!(self.kind, Kind::File | Kind::Directory);
-        self.xattrs.retain(|(name, value)| {
-            let is_sayable = !value.is_empty() && !name.contains(&b'=');
-            scan::keeps_xattr(name) && is_sayable && (may_have_users || !name.starts_with(b"user."))
-        });
-        for (name, value) in &mut self.xattrs {
-            if name == b"security.capability" {
-                forget_namespace(value);
-            }
-        }
-        self.xattrs.sort();
-        self
     }
+}
+
+/// The attributes that a layer keeps, sorted, as it keeps them.
+fn kept(mut xattrs: Pairs, kind: Kind) -> Pairs {
+    let may_have_users = matches!(kind, Kind::File | Kind::Directory);
+    xattrs.retain(|(name, value)| {
+        let is_sayable = !value.is_empty() && !name.contains(&b'=');
+        scan::keeps_xattr(name) && is_sayable && (may_have_users || !name.starts_with(b"user."))
+    });
+    for (name, value) in &mut xattrs {
+        if name == b"security.capability" {
+            forget_namespace(value);
+        }
+    }
+    xattrs.sort();
+    xattrs
 }
 
 fn xattrs(view: &View, at: At<'_>) -> Result<Pairs> {

@@ -116,7 +116,7 @@ impl<'a> Walk<'a> {
             _ => self.facts(view, (directory, name), object, was.as_ref())?,
         };
         if facts.kind != Kind::Directory {
-            let (inode, lacking) = (object.stat.inode, self.lacking(object)?);
+            let (inode, lacking) = (object.stat.number.inode, self.lacking(object)?);
             let content = match &lacking {
                 None => Content::Upper { view, directory, name, inode },
                 Some(below) => Content::Partial { view, directory, name, inode, below },
@@ -265,7 +265,7 @@ impl<'a> Walk<'a> {
 
     fn note(&mut self, path: &[u8], object: &Object) {
         let stat = &object.stat;
-        let seen = format!("\0{} {} {:?}\0", stat.inode, stat.size, stat.changed);
+        let seen = format!("\0{} {} {:?}\0", stat.number.inode, stat.size, stat.changed);
         self.print.update(path).update(seen.as_bytes());
     }
 }

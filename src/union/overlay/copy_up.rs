@@ -201,7 +201,7 @@ impl Overlay {
                 Ok(upper.copy_up_links(&aliases, original)?)
             }
         })?;
-        Ok(Place::Upper { inode: object.stat.inode, below: stays.then_some(below) })
+        Ok(Place::Upper { inode: object.stat.number.inode, below: stays.then_some(below) })
     }
 
     /// Where everything belongs to one, whose files they are on disk matters to nobody: a plain user's are the user's.

@@ -56,7 +56,7 @@ impl Overlay {
         if let Some(file) = file.filter(|_| opens > 0) {
             nodes.keep(id, Kept::Writer, Arc::new(file))?;
         }
-        Ok((self.of_upper(id, &object.stat), Handle::new(id.number())))
+        Ok((self.shown(id, object.stat), Handle::new(id.number())))
     }
 
     fn plan_make<'a>(

@@ -149,7 +149,7 @@ impl Overlay {
                 Ok(rustix::fs::seek(&*file, place)?)
             }
             // All of it counts as data.
-            Source::Partial(_) => match (self.attributes(node)?.size, whence) {
+            Source::Partial(_) => match (self.attributes(node)?.stat.size, whence) {
                 (size, _) if offset >= size => Err(Errno::NXIO.into()),
                 (_, Whence::Data) => Ok(offset),
                 (size, Whence::Hole) => Ok(size),

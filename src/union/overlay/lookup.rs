@@ -90,7 +90,7 @@ impl Overlay {
         if object.redirect.is_some() {
             return Err(Errno::PERM.into());
         }
-        let kind = object.kind();
+        let kind = object.stat.kind;
         let below = match lower {
             Some(lower) if kind == Kind::Directory && !object.opaque && is_directory(&lower)? => Some(lower),
             Some(content) if object.unfilled.is_some() => Some(content),
@@ -98,7 +98,7 @@ impl Overlay {
         };
         Ok(Found {
             kind,
-            place: Place::Upper { inode: object.stat.inode, below },
+            place: Place::Upper { inode: object.stat.number.inode, below },
             wanted: upper_number(&object.number, self.home),
             number: None,
         })

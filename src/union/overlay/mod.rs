@@ -141,7 +141,7 @@ fn root_of(upper: &Upper, lower: Below) -> Result<Place> {
     let upper::Entry::Object(object) = upper.entry(&upper.root(), b".")? else {
         return Err(Errno::NOTDIR.into());
     };
-    Ok(Place::Upper { inode: object.stat.inode, below: (!object.opaque).then_some(lower) })
+    Ok(Place::Upper { inode: object.stat.number.inode, below: (!object.opaque).then_some(lower) })
 }
 
 impl From<upper::Error> for Error {

@@ -119,10 +119,9 @@ impl Overlay {
         let (mut seen, mut decided) = (Vec::new(), HashSet::new());
         if let Place::Upper { .. } = node.place {
             for listed in self.upper()?.list(&self.directory(nodes, id)?)? {
-                if let Shown::Object { kind: file_type, number } = &listed.shown {
+                if let Shown::Object { kind, number } = &listed.shown {
                     let number = NodeId::new(upper_number(number, self.home));
-                    let (name, kind) = (listed.name.as_slice().into(), Kind::from(*file_type));
-                    seen.push(Seen { name, kind, node: number });
+                    seen.push(Seen { name: listed.name.as_slice().into(), kind: *kind, node: number });
                 }
                 decided.insert(listed.name);
             }

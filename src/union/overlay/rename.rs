@@ -137,7 +137,7 @@ impl Overlay {
             (Renaming::Exchange, Some(other), _) => Target::Exchange(self.moved(nodes, other, asked.from)?),
             (_, _, Entry::Whiteout) => Target::Whiteout,
             (_, _, Entry::Absent) => Target::Nothing,
-            (_, _, Entry::Object(object)) if object.kind() == Kind::Directory => Target::Directory,
+            (_, _, Entry::Object(object)) if object.stat.kind == Kind::Directory => Target::Directory,
             (_, _, Entry::Object(_)) => Target::Other,
         };
         let orphan = match asked.replaced {

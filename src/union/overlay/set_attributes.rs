@@ -3,13 +3,12 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use rustix::fs::FileType;
+use crate::layer::Kind;
 
 use super::copy_up::Wanted;
 use super::nodes::Kept;
 use super::upper::{Access, At, Times};
 use super::{Attributes, Change, Errno, Kill, Moment, NodeId, Overlay, Result};
-use crate::layer::Kind;
 use crate::sys::credentials;
 
 /// A change in the ids of the upper.
@@ -83,7 +82,7 @@ impl Overlay {
     fn drop_privileges(&self, at: At<'_>, kill: Kill) -> Result<()> {
         let upper = self.upper()?;
         // A directory's bits say whose its files are, and stay.
-        if kill == Kill::No || upper.stat(at)?.kind == FileType::Directory {
+        if kill == Kill::No || upper.stat(at)?.kind == Kind::Directory {
             return Ok(());
         }
         self.drop_set_id(at, kill)?;

@@ -2,14 +2,14 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::finish::Finish;
 use super::private::Mark;
 use super::stage::{Naming, Stage};
-use super::{At, Dir, Error, Number, Object, Origin, Policy, Result, Stat, Times, Unfilled, Upper, origin};
-use crate::layer::Time;
+use super::{At, Dir, Error, Number, Object, Origin, Policy, Result, Times, Unfilled, Upper, origin};
+use crate::layer::{Kind, Time};
+use crate::lower::Stat;
 use crate::stats::{self, Counter};
 use crate::sys::copy::{self, Copied};
 
@@ -68,15 +68,15 @@ pub struct Reader<'a> {
 const PIECE: u64 = 1 << 20;
 
 impl What<'_> {
-    pub(super) fn kind(&self) -> FileType {
+    pub(super) fn kind(&self) -> Kind {
         match self {
-            Self::Directory => FileType::Directory,
-            Self::File => FileType::RegularFile,
-            Self::Symlink(_) => FileType::Symlink,
-            Self::CharDevice(..) => FileType::CharacterDevice,
-            Self::BlockDevice(..) => FileType::BlockDevice,
-            Self::Fifo => FileType::Fifo,
-            Self::Socket => FileType::Socket,
+            Self::Directory => Kind::Directory,
+            Self::File => Kind::File,
+            Self::Symlink(_) => Kind::Symlink,
+            Self::CharDevice(..) => Kind::CharDevice,
+            Self::BlockDevice(..) => Kind::BlockDevice,
+            Self::Fifo => Kind::Fifo,
+            Self::Socket => Kind::Socket,
         }
     }
 }
@@ -165,17 +165,17 @@ impl Upper {
 
     pub(super) fn mark_impure(&self, parent: &Dir) -> Result<()> {
         if self.mark(parent, b".", Mark::Impure)?.is_none() {
-            self.set_mark(At::Name(parent, b"."), FileType::Directory, Mark::Impure, b"y")?;
+            self.set_mark(At::Name(parent, b"."), Kind::Directory, Mark::Impure, b"y")?;
         }
         Ok(())
     }
 
     /// The copy is there already, so that a failure here is none of the caller's.
     pub(super) fn after_copy(&self, parent: &Dir, before: &Stat) {
-        self.note_unsynced(before.inode);
+        self.note_unsynced(before.number.inode);
         let at = At::Name(parent, b".");
         if let Err(error) = self.set_times(at, Times::Set(before.accessed), Times::Set(before.modified)) {
-            log::warn!("restoring the times of directory {} of the upper: {error}", before.inode);
+            log::warn!("restoring the times of directory {} of the upper: {error}", before.number.inode);
         }
     }
 

@@ -3,14 +3,16 @@
 use std::fs::File;
 use std::os::fd::AsFd;
 
-use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::fs::{AtFlags, Mode};
 use rustix::io::Errno;
 
 use super::finish::Finish;
 use super::private::Mark;
 use super::stage::{Naming, Stage, link_open};
 use super::whiteout::MARKER;
-use super::{At, Dir, Entry, Number, Object, Policy, Result, Stat, Upper, What};
+use super::{At, Dir, Entry, Number, Object, Policy, Result, Upper, What};
+use crate::layer::Kind;
+use crate::lower::Stat;
 
 /// What the upper has at a name that is to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +62,7 @@ impl Upper {
         let is_plain = new.over == Over::Nothing
             && new.xattrs.is_empty()
             && new.permissions & !0o777 == 0
-            && (new.permissions & self.abilities.umask == 0 || new.what.kind() == FileType::Symlink)
+            && (new.permissions & self.abilities.umask == 0 || new.what.kind() == Kind::Symlink)
             && (new.user, new.group) == (self.abilities.user, self.abilities.group)
             && !(name.starts_with(MARKER) && new.what == What::File)
             && self.policy != Policy::Strict;
@@ -76,7 +78,7 @@ impl Upper {
     ) -> Result<(Object, Option<File>)> {
         let mut stat = parent.stat(name)?;
         // The parent has a default access list that nobody told us of.
-        if stat.permissions != new.permissions && stat.kind != FileType::Symlink {
+        if stat.permissions != new.permissions && stat.kind != Kind::Symlink {
             self.set_mode(At::Name(parent, name), new.permissions)?;
             stat = parent.stat(name)?;
         }
@@ -108,7 +110,7 @@ impl Upper {
 
     fn made(&self, stat: Stat, new: &New<'_>) -> Object {
         Object {
-            number: Number::Upper(stat.inode),
+            number: Number::Upper(stat.number.inode),
             opaque: new.over == Over::Whiteout && new.what == What::Directory,
             implicit: false,
             redirect: None,
@@ -126,13 +128,13 @@ impl Upper {
 
     /// Gives a file from [`Upper::temporary`] a name.
     pub fn link_temporary(&self, file: &File, parent: &Dir, name: &[u8], over: Over) -> Result<Object> {
-        self.allow_name(At::Open(file.as_fd()), FileType::RegularFile, name)?;
+        self.allow_name(At::Open(file.as_fd()), Kind::File, name)?;
         match over {
             Over::Nothing => link_open(file, parent, name)?,
             Over::Whiteout => {
                 let staged = self.staging.next();
                 link_open(file, &self.work, &staged)?;
-                Stage::of(self, staged, FileType::RegularFile).replace(parent, name)?;
+                Stage::of(self, staged, Kind::File).replace(parent, name)?;
             }
         }
         self.changed(parent)?;
@@ -149,7 +151,7 @@ impl Upper {
             Over::Whiteout => {
                 let staged = self.staging.next();
                 link(&self.work, &staged)?;
-                Stage::of(self, staged, FileType::RegularFile).replace(to.0, to.1)?;
+                Stage::of(self, staged, Kind::File).replace(to.0, to.1)?;
             }
         }
         self.changed(to.0)?;
@@ -169,9 +171,9 @@ impl Upper {
     }
 
     /// A regular file with the name of a marker has to say that it is none, before it has the name.
-    pub(super) fn allow_name(&self, at: At<'_>, kind: FileType, name: &[u8]) -> Result<()> {
+    pub(super) fn allow_name(&self, at: At<'_>, kind: Kind, name: &[u8]) -> Result<()> {
         match kind {
-            FileType::RegularFile if name.starts_with(MARKER) => self.set_mark(at, kind, Mark::Literal, b"y"),
+            Kind::File if name.starts_with(MARKER) => self.set_mark(at, kind, Mark::Literal, b"y"),
             _ => Ok(()),
         }
     }

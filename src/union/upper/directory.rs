@@ -7,7 +7,8 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, RawDirEntry};
 use rustix::io::Errno;
 
-use super::{Result, Stat, View};
+use super::{Result, View};
+use crate::lower::{Number, Stat};
 use crate::sys::xattr::Place;
 
 /// An open directory, good for naming what is in it and for nothing else (`O_PATH`). A clone is the same descriptor.
@@ -88,7 +89,7 @@ impl Dir {
 
     pub(super) fn stat(&self, name: &[u8]) -> rustix::io::Result<Stat> {
         let raw = rustix::fs::statat(self, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        Ok(Stat::of(&raw))
+        Ok(Stat::of(&raw, Number::UPPER))
     }
 
     /// As [`Dir::stat`], with `None` for what is not there.
@@ -138,7 +139,7 @@ impl View {
     pub fn stat(&self, at: At<'_>) -> Result<Stat> {
         match at {
             At::Name(directory, name) => Ok(directory.stat(name)?),
-            At::Open(file) => Ok(Stat::of(&rustix::fs::fstat(file)?)),
+            At::Open(file) => Ok(Stat::of(&rustix::fs::fstat(file)?, Number::UPPER)),
         }
     }
 

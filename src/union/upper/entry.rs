@@ -2,9 +2,10 @@
 
 use super::private::{FOREIGN_OPAQUE, Mark};
 use super::whiteout::OPAQUE_MARKER;
-use super::{At, Dir, Result, Stat, Unfilled, View, origin};
+use super::{At, Dir, Result, Unfilled, View, origin};
+use crate::layer::Kind;
+use crate::lower::Stat;
 use crate::sys::xattr;
-use rustix::fs::FileType;
 use rustix::io::Errno;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,12 +62,12 @@ impl View {
     /// What the private attributes of an object with this `stat` say.
     fn object(&self, parent: &Dir, name: &[u8], stat: Stat) -> Result<Entry> {
         let listed = self.marks(At::Name(parent, name))?;
-        if listed.has(Mark::Whiteout) && stat.kind == FileType::RegularFile && stat.size == 0 {
+        if listed.has(Mark::Whiteout) && stat.kind == Kind::File && stat.size == 0 {
             return Ok(Entry::Whiteout);
         }
         let value = |mark| listed.has(mark).then(|| self.mark(parent, name, mark)).transpose();
         let opaque = match stat.kind {
-            FileType::Directory => {
+            Kind::Directory => {
                 value(Mark::Opaque)?.flatten().as_deref() == Some(b"y")
                     || listed.foreign_opaque && self.is_foreign_opaque(parent, name)?
                     || self.is_marked(parent, name)?
@@ -75,7 +76,7 @@ impl View {
             _ => false,
         };
         let unfilled = match stat.kind {
-            FileType::RegularFile => self.unfilled(parent, name, &listed)?,
+            Kind::File => self.unfilled(parent, name, &listed)?,
             _ => None,
         };
         let (unfilled, told) = unfilled.map_or((None, None), |(unfilled, number)| (Some(unfilled), number));
@@ -85,7 +86,7 @@ impl View {
             Some(number) => number,
             None => {
                 let handle = value(Mark::Origin)?.flatten();
-                handle.as_deref().and_then(origin::parse).unwrap_or(Number::Upper(stat.inode))
+                handle.as_deref().and_then(origin::parse).unwrap_or(Number::Upper(stat.number.inode))
             }
         };
         Ok(Entry::Object(Object {
@@ -93,7 +94,7 @@ impl View {
             opaque,
             implicit: listed.has(Mark::Implicit),
             redirect: match stat.kind {
-                FileType::Directory => value(Mark::Redirect)?.flatten(),
+                Kind::Directory => value(Mark::Redirect)?.flatten(),
                 _ => None,
             },
             unfilled,

@@ -1,11 +1,12 @@
 //! Giving a staged object its owner, mode, attributes and times, in the order in which none takes another away.
 
-use rustix::fs::{FileType, XattrFlags};
+use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
 use super::private::Mark;
 use super::stage::Stage;
 use super::{At, Result, Times, Upper};
+use crate::layer::Kind;
 use crate::layer::Time;
 use crate::sys::xattr;
 
@@ -28,7 +29,7 @@ impl Upper {
         let (at, kind) = (stage.at(), stage.kind);
         self.finish_owner(at, finish)?;
         let made = finish.permissions & 0o777 & !self.abilities.umask;
-        if kind != FileType::Symlink && made != finish.permissions {
+        if kind != Kind::Symlink && made != finish.permissions {
             self.set_mode(at, finish.permissions)?;
         }
         let is_capability = |name: &[u8]| name == CAPABILITY;
@@ -58,7 +59,7 @@ impl Upper {
         }
     }
 
-    fn finish_xattr(&self, at: At<'_>, kind: FileType, name: &[u8], value: &[u8]) -> Result<()> {
+    fn finish_xattr(&self, at: At<'_>, kind: Kind, name: &[u8], value: &[u8]) -> Result<()> {
         match xattr::set(at.place(), &self.namespace.escape(name), value, XattrFlags::empty()) {
             Err(errno) if may_be_lost(kind, name, errno) => Ok(()),
             set => Ok(set?),
@@ -66,7 +67,7 @@ impl Upper {
     }
 
     /// In the namespace `user`, only regular files and directories can have private attributes.
-    pub(super) fn set_mark(&self, at: At<'_>, kind: FileType, mark: Mark, value: &[u8]) -> Result<()> {
+    pub(super) fn set_mark(&self, at: At<'_>, kind: Kind, mark: Mark, value: &[u8]) -> Result<()> {
         match xattr::set(at.place(), &self.namespace.name(mark), value, XattrFlags::empty()) {
             Err(Errno::PERM | Errno::OPNOTSUPP) if !can_have_user_attributes(kind) => Ok(()),
             set => Ok(set?),
@@ -74,11 +75,11 @@ impl Upper {
     }
 }
 
-fn can_have_user_attributes(kind: FileType) -> bool {
-    matches!(kind, FileType::RegularFile | FileType::Directory)
+fn can_have_user_attributes(kind: Kind) -> bool {
+    matches!(kind, Kind::File | Kind::Directory)
 }
 
-fn may_be_lost(kind: FileType, name: &[u8], errno: Errno) -> bool {
+fn may_be_lost(kind: Kind, name: &[u8], errno: Errno) -> bool {
     let matters = name == CAPABILITY || name.starts_with(b"system.posix_acl_");
     match errno {
         Errno::OPNOTSUPP => !matters,

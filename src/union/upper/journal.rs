@@ -140,7 +140,7 @@ impl Upper {
 }
 
 fn place(parent: &Dir, name: &[u8]) -> Result<Place> {
-    Ok(Place { directory: parent.stat(b".")?.inode, name: name.to_vec() })
+    Ok(Place { directory: parent.stat(b".")?.number.inode, name: name.to_vec() })
 }
 
 pub(super) fn make_directory(parent: &Dir, name: &[u8]) -> rustix::io::Result<()> {

@@ -4,7 +4,8 @@ use rustix::fs::AtFlags;
 
 use super::copy_up::Names;
 use super::stage::Naming;
-use super::{Dir, Object, Original, Policy, Result, Stat, Upper};
+use super::{Dir, Object, Original, Policy, Result, Upper};
+use crate::lower::Stat;
 
 /// A name that a lower hardlink has.
 #[derive(Clone, Copy)]

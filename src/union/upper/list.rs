@@ -7,6 +7,7 @@ use rustix::fs::{FileType, RawDirEntry};
 use super::private::Mark;
 use super::whiteout::{MARKER, OPAQUE_MARKER};
 use super::{At, Dir, Entry, Number, Result, View};
+use crate::layer::Kind;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listed {
@@ -19,7 +20,7 @@ pub enum Shown {
     Whiteout,
     /// A directory that hides the lower ones is told by [`View::entry`].
     Object {
-        kind: FileType,
+        kind: Kind,
         number: Number,
     },
 }
@@ -36,7 +37,7 @@ enum Doubt {
 
 struct Raw {
     name: Vec<u8>,
-    kind: FileType,
+    kind: Kind,
     inode: u64,
     doubt: Doubt,
 }
@@ -123,6 +124,6 @@ impl Doubts {
             FileType::Directory => Doubt::Entry,
             _ => Doubt::None,
         };
-        Raw { name, kind, inode: entry.ino(), doubt }
+        Raw { name, kind: kind.into(), inode: entry.ino(), doubt }
     }
 }

@@ -113,7 +113,7 @@ impl Upper {
         let mut wanted: HashMap<u64, Option<Dir>> =
             records.iter().flat_map(|record| record.places()).map(|place| (place.directory, None)).collect();
         let mut waiting: Vec<(Dir, u64, Option<Vec<u8>>)> =
-            vec![(self.root.clone(), self.root.stat(b".")?.inode, None)];
+            vec![(self.root.clone(), self.root.stat(b".")?.number.inode, None)];
         while let Some((parent, inode, name)) = waiting.pop() {
             let directory = match name {
                 None => parent,

@@ -1,10 +1,11 @@
 //! Taking names away.
 
-use rustix::fs::{AtFlags, FileType};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::whiteout::Form;
 use super::{Dir, Result, Upper};
+use crate::layer::Kind;
 
 /// Whether a lower object would show through if the upper had nothing at the name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +38,12 @@ impl Upper {
         let there = parent.find(name)?;
         match (self.abilities.whiteouts, there.map(|stat| stat.kind)) {
             (_, None) => self.white_out(parent, name),
-            (Form::Device, Some(FileType::Directory)) => self.stage_whiteout()?.exchange(parent, name),
+            (Form::Device, Some(Kind::Directory)) => self.stage_whiteout()?.exchange(parent, name),
             (Form::Device, Some(_)) => self.stage_whiteout()?.replace(parent, name).map(drop),
             (Form::Marker, Some(kind)) => {
                 self.white_out(parent, name)?;
                 match kind {
-                    FileType::Directory => self.remove_pure(parent, name),
+                    Kind::Directory => self.remove_pure(parent, name),
                     _ => Ok(rustix::fs::unlinkat(parent, name, AtFlags::empty())?),
                 }
             }

@@ -1,12 +1,13 @@
 //! Moving objects of the upper. Whatever is moved was copied up before, a directory with all that shows in it.
 
-use rustix::fs::{AtFlags, FileType, RenameFlags, XattrFlags};
+use rustix::fs::{AtFlags, RenameFlags, XattrFlags};
 use rustix::io::Errno;
 
 use super::private::Mark;
 use super::stage::{Naming, Stage};
 use super::whiteout::Form;
 use super::{At, Below, Dir, Error, Result, Times, Upper, What};
+use crate::layer::Kind;
 use crate::sys::xattr;
 
 /// A rename, decided: permissions and kinds were checked against what shows.
@@ -85,7 +86,7 @@ impl Upper {
         if self.mark(parent, name, Mark::Opaque)?.as_deref() == Some(b"y") {
             return Ok(());
         }
-        self.set_mark(At::Name(parent, name), FileType::Directory, Mark::Opaque, b"y")
+        self.set_mark(At::Name(parent, name), Kind::Directory, Mark::Opaque, b"y")
     }
 
     /// The kernel looks for whiteouts to hide only in directories that are merged or have an origin.
@@ -93,7 +94,7 @@ impl Upper {
         if self.mark(parent, name, Mark::Origin)?.is_some() {
             return Ok(());
         }
-        self.set_mark(At::Name(parent, name), FileType::Directory, Mark::Origin, b"")
+        self.set_mark(At::Name(parent, name), Kind::Directory, Mark::Origin, b"")
     }
 
     /// Renames, leaving a whiteout where something would show through.
@@ -155,7 +156,7 @@ impl Upper {
         self.set_owner(at, Some(stat.user), Some(stat.group))?;
         self.set_mode(at, stat.permissions)?;
         self.copy_stored_xattrs(At::Name(old.0, old.1), at)?;
-        self.set_mark(at, FileType::Directory, Mark::Opaque, b"y")?;
+        self.set_mark(at, Kind::Directory, Mark::Opaque, b"y")?;
         self.set_times(at, Times::Set(stat.accessed), Times::Set(stat.modified))?;
         Ok(stage)
     }

@@ -9,6 +9,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use super::{At, Dir, Policy, Result, Upper, What};
+use crate::layer::Kind;
 use crate::sys::file::path_of;
 use crate::sys::order;
 
@@ -35,7 +36,7 @@ pub(super) struct Stage<'u> {
     name: Option<Vec<u8>>,
     /// A regular file is open for reading and writing.
     file: Option<File>,
-    pub(super) kind: FileType,
+    pub(super) kind: Kind,
 }
 
 impl Upper {
@@ -43,7 +44,7 @@ impl Upper {
     pub(super) fn stage(&self, what: &What<'_>, permissions: u16, naming: Naming) -> Result<Stage<'_>> {
         let staged = |name, file| Stage { upper: self, name, file, kind: what.kind() };
         let mode = Mode::from_raw_mode(u32::from(permissions) & 0o777);
-        if what.kind() == FileType::RegularFile && self.abilities.unnamed && naming != Naming::Named {
+        if what.kind() == Kind::File && self.abilities.unnamed && naming != Naming::Named {
             let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
             let file = rustix::fs::openat(&self.work, ".", flags, mode)?;
             return Ok(staged(None, Some(File::from(file))));
@@ -133,7 +134,7 @@ impl Dir {
 
 impl<'u> Stage<'u> {
     /// For what is in `work` already.
-    pub(super) fn of(upper: &'u Upper, name: Vec<u8>, kind: FileType) -> Self {
+    pub(super) fn of(upper: &'u Upper, name: Vec<u8>, kind: Kind) -> Self {
         Self { upper, name: Some(name), file: None, kind }
     }
 
@@ -160,7 +161,7 @@ impl<'u> Stage<'u> {
     pub(super) fn sync(&self) -> Result<()> {
         match (&self.file, &self.name) {
             (Some(file), _) => rustix::fs::fsync(file)?,
-            (None, Some(name)) if self.kind == FileType::Directory => {
+            (None, Some(name)) if self.kind == Kind::Directory => {
                 rustix::fs::fsync(self.upper.work.open(name)?.readable()?)?;
             }
             _ => {}
@@ -197,7 +198,7 @@ impl<'u> Stage<'u> {
 
     /// Open, and without a name: a regular file for reading and writing, a directory for reading, else as a place.
     pub(super) fn into_unnamed(mut self) -> Result<File> {
-        let access = if self.kind == FileType::Directory { OFlags::DIRECTORY } else { OFlags::PATH };
+        let access = if self.kind == Kind::Directory { OFlags::DIRECTORY } else { OFlags::PATH };
         match (self.file.take(), &self.name) {
             (Some(file), _) => Ok(file),
             (None, Some(name)) => {

@@ -64,7 +64,7 @@ impl Upper {
 
     /// An entry that comes while we sync is for the next one, so the note is taken before.
     fn sync_ancestor(&self, directory: &Dir) -> Result<()> {
-        let inode = directory.stat(b".")?.inode;
+        let inode = directory.stat(b".")?.number.inode;
         if !self.unsynced.0.lock().remove(&inode) {
             return Ok(());
         }

@@ -5,7 +5,7 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::fs::{AtFlags, FileType, XattrFlags};
+use rustix::fs::{AtFlags, XattrFlags};
 use rustix::io::Errno;
 
 use super::journal::{INCOMPATIBLE, let_kernel_mount, make_directory};
@@ -14,6 +14,7 @@ use super::recovery::UNFILLED;
 use super::{
     At, Data, Dir, Marks, Namespace, Number, Origin, Policy, Reader, Result, Times, Upper, View, origin,
 };
+use crate::layer::Kind;
 use crate::sys::{order, xattr};
 use crate::union::NAME_MAX;
 
@@ -165,7 +166,7 @@ impl Upper {
 
     /// Says that all content is there, in an order in which the kernel may see any part of it.
     pub fn filled(&self, file: BorrowedFd<'_>, origin: &Origin<'_>) -> Result<()> {
-        let (at, kind) = (At::Open(file), FileType::RegularFile);
+        let (at, kind) = (At::Open(file), Kind::File);
         self.set_mark(at, kind, Mark::Number, &origin::encode_number(origin))?;
         if self.stat(at)?.links < 2 {
             self.set_mark(at, kind, Mark::Origin, &origin::encode(origin))?;

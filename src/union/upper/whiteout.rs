@@ -6,7 +6,9 @@ use rustix::io::Errno;
 
 use super::private::Mark;
 use super::stage::Stage;
-use super::{At, Dir, Result, Stat, Upper, View};
+use super::{At, Dir, Result, Upper, View};
+use crate::layer::Kind;
+use crate::lower::Stat;
 use crate::union::NAME_MAX;
 
 pub(super) const MARKER: &[u8] = b".wh.";
@@ -38,7 +40,7 @@ impl Upper {
     pub(super) fn stage_whiteout(&self) -> Result<Stage<'_>> {
         let name = self.staging.next();
         self.make_whiteout(&self.work, &name)?;
-        Ok(Stage::of(self, name, FileType::CharacterDevice))
+        Ok(Stage::of(self, name, Kind::CharDevice))
     }
 
     /// A link is cheaper than an inode. Where no link can be made, or no more of them, a new whiteout is.
@@ -84,7 +86,7 @@ impl View {
 
     /// Whether the object called `name` is a marker and not a file that a user gave such a name.
     pub(super) fn is_marker(&self, parent: &Dir, name: &[u8], stat: &Stat) -> Result<bool> {
-        let could = name.starts_with(MARKER) && stat.kind == FileType::RegularFile && stat.size == 0;
+        let could = name.starts_with(MARKER) && stat.kind == Kind::File && stat.size == 0;
         Ok(could && !self.marks(At::Name(parent, name))?.has(Mark::Literal))
     }
 }

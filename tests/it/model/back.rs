@@ -43,15 +43,15 @@ pub fn run(metacopy: bool, operations: &[Operation]) {
 fn kept(world: &World) -> BTreeMap<String, Kept> {
     let (mut firsts, mut kept) = (HashMap::new(), BTreeMap::new());
     let root = world.attributes("").unwrap();
-    let nothing = (root.kind, root.permissions, root.node.number(), Vec::new());
+    let nothing = (root.stat.kind, root.stat.permissions, root.node.number(), Vec::new());
     let tree = world.tree().into_iter();
     let tree = tree.map(|(path, shown)| (path, (shown.kind, shown.permissions, shown.number, shown.data)));
     let all = std::iter::once((String::new(), nothing)).chain(tree);
     for (path, (kind, permissions, number, data)) in all.filter(|(path, _)| !path.contains(".wh.")) {
-        let attributes = world.attributes(&path).unwrap();
+        let stat = world.attributes(&path).unwrap().stat;
         let first = firsts.entry(number).or_insert_with(|| path.clone()).clone();
-        let owner = (attributes.user, attributes.group);
-        kept.insert(path, Kept { kind, permissions, modified: attributes.modified, owner, data, first });
+        let owner = (stat.user, stat.group);
+        kept.insert(path, Kept { kind, permissions, modified: stat.modified, owner, data, first });
     }
     kept
 }

@@ -64,7 +64,7 @@ fn run(side: Side, operations: &[Operation]) {
         apply(&mut world, &mut model, operation);
         let read = world.read("large").unwrap();
         assert!(read == model, "after operation {at} of {operations:?}");
-        assert_eq!(world.attributes("large").unwrap().size, model.len() as u64);
+        assert_eq!(world.attributes("large").unwrap().stat.size, model.len() as u64);
     }
     world.overlay().seal().unwrap();
     match std::fs::read(world.path("upper/large")) {

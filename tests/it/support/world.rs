@@ -171,7 +171,7 @@ impl World {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         self.at(parent, |parent| {
             // As the kernel walks: it never asks for a name in what is no directory.
-            match self.overlay().attributes(parent)?.kind {
+            match self.overlay().attributes(parent)?.stat.kind {
                 Kind::Directory => act(Name { parent, name: name.as_bytes() }),
                 _ => Err(Errno::NOTDIR.into()),
             }
@@ -289,21 +289,16 @@ impl World {
     }
 
     fn shown(&self, path: &str) -> Shown {
-        let attributes = self.attributes(path).unwrap();
-        let data = match attributes.kind {
+        let Attributes { node, stat } = self.attributes(path).unwrap();
+        let data = match stat.kind {
             Kind::File => self.read(path).unwrap(),
             Kind::Symlink => self.at(path, |node| self.overlay().read_link(node)).unwrap(),
             _ => Vec::new(),
         };
-        if attributes.kind != Kind::Directory {
-            assert_eq!(attributes.size, data.len() as u64, "{path}");
+        if stat.kind != Kind::Directory {
+            assert_eq!(stat.size, data.len() as u64, "{path}");
         }
-        Shown {
-            kind: attributes.kind,
-            permissions: attributes.permissions,
-            number: attributes.node.number(),
-            data,
-        }
+        Shown { kind: stat.kind, permissions: stat.permissions, number: node.number(), data }
     }
 
     /// Each path with its bytes or its kind, a line each.

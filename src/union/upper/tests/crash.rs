@@ -350,7 +350,7 @@ fn merge(place: &Place, upper: Option<&Dir>, lower: Option<PathBuf>, path: &str,
         let path = format!("{path}/{name}");
         match (entry.unwrap_or(Entry::Absent), upper) {
             (Entry::Whiteout, _) => {}
-            (Entry::Object(object), Some(upper)) if object.stat.kind == FileType::Directory => {
+            (Entry::Object(object), Some(upper)) if object.stat.kind == Kind::Directory => {
                 lines.push(format!("{path} dir {:o}", object.stat.permissions));
                 let inner = place.upper.open_dir(upper, name.as_bytes()).unwrap();
                 let below = below.filter(|below| !object.opaque && below.is_dir());

@@ -127,9 +127,8 @@ pub(super) fn copy(place: &Place, parent: &Dir, name: &str, path: &str) {
     let stat = lower.stat(path.as_bytes()).unwrap();
     let located =
         crate::sys::handle::file_system_uuid(root).map(|uuid| Located { object: object.as_fd(), uuid });
-    let origin = Origin { file_system: 1, inode: stat.inode, object: located.ok() };
-    let open =
-        (stat.kind == FileType::RegularFile).then(|| std::fs::File::open(place.path("lower").join(path)));
+    let origin = Origin { file_system: 1, inode: stat.number.inode, object: located.ok() };
+    let open = (stat.kind == Kind::File).then(|| std::fs::File::open(place.path("lower").join(path)));
     let open = open.map(|file| file.unwrap());
     let (what, data) = match &open {
         Some(file) => (What::File, Data::File(file.as_fd())),

@@ -13,7 +13,7 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FileType;
+use crate::layer::Kind;
 
 use super::*;
 use crate::layer::Time;
@@ -102,7 +102,7 @@ fn describe(upper: &Upper, directory: &Dir, path: &str, lines: &mut Vec<String>)
                 let (kind, number) = (stat.kind, object.number.clone());
                 assert_eq!(entry.shown, Shown::Object { kind, number }, "{path}");
                 lines.push(format!("{path} {}", words(upper, directory, &entry.name, &object)));
-                if kind == FileType::Directory {
+                if kind == Kind::Directory {
                     describe(upper, &upper.open_dir(directory, &entry.name).unwrap(), &path, lines);
                 }
             }
@@ -114,12 +114,12 @@ fn words(upper: &Upper, directory: &Dir, name: &[u8], object: &Object) -> String
     let stat = &object.stat;
     let own = format!("{:o}", stat.permissions);
     let what = match stat.kind {
-        FileType::Directory => if object.opaque { "opaque" } else { "dir" }.to_owned(),
-        FileType::RegularFile => {
+        Kind::Directory => if object.opaque { "opaque" } else { "dir" }.to_owned(),
+        Kind::File => {
             let file = upper.open_file(directory, name, Access::Read).unwrap();
             format!("file {:?}", std::io::read_to_string(file).unwrap())
         }
-        FileType::Symlink => {
+        Kind::Symlink => {
             let target = upper.read_link(directory, name).unwrap();
             return format!("link {}", String::from_utf8_lossy(&target));
         }
