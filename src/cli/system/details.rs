@@ -5,7 +5,7 @@ use std::io::Write;
 
 use serde_json::{Map, Value, json};
 
-use super::df::{Survey, bytes};
+use super::survey::{Survey, bytes};
 use crate::cli::error::Usage;
 use crate::cli::output::{Column, Format, Listing, Output};
 use crate::cli::written::uppers;

@@ -1,19 +1,14 @@
 //! `plyfs system df`: what takes up space, and what of that could come free.
 
-use std::collections::HashSet;
-
 use serde_json::{Map, Value};
 
 use super::details;
+use super::survey::{Survey, bytes};
 use crate::cli::context::Context;
 use crate::cli::mounting::umount::told;
 use crate::cli::output::{Column, Format, Listing};
 use crate::cli::units;
-use crate::cli::users::Users;
-use crate::image::{Entry, Stored, reachable_from};
-use crate::mount::{Kept as Upper, Uppers};
-use crate::oci::Digest;
-use crate::store::{Derived, Kept, Store};
+use crate::store::Kept;
 
 /// Show what takes up space on disk
 ///
@@ -27,43 +22,6 @@ pub struct Arguments {
     /// `table`, `table TEMPLATE`, `json` or a Go template
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
-}
-
-/// Everything in the store, and what of it is in use.
-pub struct Survey {
-    pub store: Store,
-    pub entries: Vec<Entry>,
-    pub users: Users,
-    pub uppers: Vec<Upper>,
-    pub blobs: Vec<Kept>,
-    pub derived: Vec<(Derived, Vec<Kept>)>,
-    pub cached: Vec<Kept<[u8; 32]>>,
-    aside: Vec<Kept>,
-    /// What the images that are in use need.
-    live: HashSet<Digest>,
-}
-
-impl Survey {
-    fn of(context: &Context) -> anyhow::Result<Self> {
-        let store = context.store()?;
-        let entries = Stored::new(&store).entries()?;
-        let users = Users::of_store(context)?;
-        let roots = entries.iter().filter(|entry| users.of(&store, entry) > 0);
-        let mut live = reachable_from(&store, roots.map(|entry| entry.descriptor.clone()).collect())?;
-        live.extend(users.digests());
-        let all = |kind| Ok((kind, store.all_derived(kind)?));
-        Ok(Self {
-            entries,
-            users,
-            uppers: Uppers::of_store(context.root()).list().map_err(told)?,
-            blobs: store.blobs()?,
-            derived: Derived::ALL.into_iter().map(all).collect::<anyhow::Result<_>>()?,
-            cached: store.cached()?,
-            aside: store.aside()?,
-            live,
-            store,
-        })
-    }
 }
 
 pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
@@ -110,10 +68,6 @@ impl Row {
     }
 }
 
-pub fn bytes<Name>(files: &[Kept<Name>]) -> u64 {
-    files.iter().map(|file| file.size).sum()
-}
-
 fn images(survey: &Survey) -> Row {
     let Survey { store, entries, users, blobs, live, .. } = survey;
     Row {
@@ -139,7 +93,7 @@ fn uppers(survey: &Survey) -> anyhow::Result<Row> {
 }
 
 fn indexes(survey: &Survey) -> Row {
-    let all: Vec<&Kept> = survey.derived.iter().flat_map(|(_, files)| files).collect();
+    let all: Vec<_> = survey.derived.iter().flat_map(|(_, files)| files).collect();
     let (live, others): (Vec<_>, Vec<_>) = all.iter().partition(|file| survey.live.contains(&file.name));
     let sum = |files: &[&Kept]| files.iter().map(|file| file.size).sum::<u64>();
     Row { kind: "Indexes", total: all.len(), active: live.len(), size: sum(&all), reclaimable: sum(&others) }

@@ -3,6 +3,7 @@
 mod details;
 mod df;
 mod prune;
+mod survey;
 pub mod verify;
 
 use crate::cli::context::Context;
