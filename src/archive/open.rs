@@ -159,7 +159,8 @@ fn docker(files: &Files) -> Result<Option<Kind>> {
 }
 
 fn old_docker(files: &Files) -> Result<Option<Kind>> {
-    let images = v1::images(files)?;
+    let images = v1::images(files)?.into_iter();
+    let images: Vec<_> = images.map(|(id, names)| Saved { names, parts: Parts::Tip(id) }).collect();
     Ok((!images.is_empty()).then_some(Kind::Saved { images, layout: None }))
 }
 

@@ -8,7 +8,6 @@ use serde::de::DeserializeOwned;
 
 use super::error::{Error, Result};
 use super::files::Files;
-use super::saved::{Parts, Saved};
 use crate::oci::{Config, DOCUMENT_LIMIT, History, LAYER_LIMIT, RunConfig};
 
 /// `{"busybox": {"latest": ID}}`
@@ -33,8 +32,9 @@ pub struct Chain {
     pub config: Config,
 }
 
-/// Every image that a name leads to; if there are no names, every one that no other is built on.
-pub fn images(files: &Files) -> Result<Vec<Saved>> {
+/// The topmost layers of the images and the names of each: of every image that a name leads to; if there are no names,
+/// of every one that no other is built on.
+pub fn images(files: &Files) -> Result<BTreeMap<String, Vec<String>>> {
     let mut names: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (repository, tags) in repositories(files)? {
         for (tag, id) in tags {
@@ -44,7 +44,7 @@ pub fn images(files: &Files) -> Result<Vec<Saved>> {
     if names.is_empty() {
         names = tips(files)?.into_iter().map(|id| (id, Vec::new())).collect();
     }
-    Ok(names.into_iter().map(|(id, names)| Saved { names, parts: Parts::Tip(id) }).collect())
+    Ok(names)
 }
 
 fn repositories(files: &Files) -> Result<Repositories> {

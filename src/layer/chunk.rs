@@ -8,8 +8,7 @@ use std::sync::Arc;
 use lru::LruCache;
 use parking_lot::{Condvar, Mutex};
 
-use super::CHUNK;
-use super::contents::Error;
+use super::{CHUNK, Error};
 
 /// The bytes of a chunk, verified.
 pub type Chunk = Arc<Vec<u8>>;

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::chunk::{Chunk, ChunkCache, Claim, Found};
-use super::contents::Error;
 use super::inflate::{self, Decoder, Waiting, checkpoint_before, first_chunk};
 use super::readahead::Streams;
 use super::sidecar::{self, Sidecar};
-use super::{Blob, CHUNK, Codec, Index};
+use super::{Blob, CHUNK, Codec, Error, Index};
 use crate::oci::Digest;
 use crate::stats::{self, Counter};
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::layer::{contents, index, tree};
+use crate::layer::{self, index, tree};
 use crate::store;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -28,7 +28,7 @@ pub enum Error {
     #[error(transparent)]
     Index(#[from] index::Error),
     #[error(transparent)]
-    Contents(#[from] contents::Error),
+    Contents(#[from] layer::Error),
     #[error(transparent)]
     Store(#[from] store::Error),
 }

@@ -4,8 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use super::{Result, merge};
-use crate::layer::contents;
-use crate::layer::{BUDGET, ChunkCache, Contents, Id, Index, Layer};
+use crate::layer::{self, BUDGET, ChunkCache, Contents, Id, Index, Layer};
 use crate::oci::{ChainId, DiffId, Digest};
 use crate::store::files::{FileCache, Limits};
 use crate::store::{Derived, Store};
@@ -71,13 +70,13 @@ impl Lower {
     }
 
     /// Takes what turned out to be wrong out of the store, so that it is fetched or made again.
-    fn retire(&self, error: &contents::Error) {
+    fn retire(&self, error: &layer::Error) {
         let Some(store) = &self.store else { return };
         let retired = match error {
-            contents::Error::Corrupt { layer, .. } => store.set_aside(layer),
-            contents::Error::Sidecar { layer, .. } => store.drop_derived(Derived::Sidecar, layer),
-            contents::Error::Index { layer, .. } => store.drop_derived(Derived::Index, layer),
-            contents::Error::Read { .. } | contents::Error::NoLayer(_) => Ok(()),
+            layer::Error::Corrupt { layer, .. } => store.set_aside(layer),
+            layer::Error::Sidecar { layer, .. } => store.drop_derived(Derived::Sidecar, layer),
+            layer::Error::Index { layer, .. } => store.drop_derived(Derived::Index, layer),
+            layer::Error::Read { .. } | layer::Error::NoLayer(_) => Ok(()),
         };
         if let Err(failed) = retired {
             log::warn!("{failed}");
