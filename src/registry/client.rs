@@ -5,6 +5,7 @@
 
 use std::io::Read;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ureq::http::{Method, Request, Uri};
 use ureq::{Agent, SendBody};
@@ -36,6 +37,8 @@ pub struct Client {
     /// For all that is not the registry itself.
     others: Agent,
     base: OnceLock<String>,
+    /// Whether it has ever answered.
+    is_there: AtomicBool,
     gate: Gate,
     patience: Patience,
 }
@@ -118,6 +121,7 @@ impl Client {
             agent: agent(certificates.for_registry(verify)),
             others: agent(certificates.for_others(verify)),
             base: OnceLock::new(),
+            is_there: AtomicBool::new(false),
             gate: Gate::new(credential),
             patience,
         }
@@ -145,7 +149,7 @@ impl Client {
                     Some(wait) if tries.wait(wait) => continue,
                     _ => return Ok(answer),
                 },
-                Err(error) if error.is_passing() => error,
+                Err(error) if self.may_pass(&error) => error,
                 Err(error) => return Err(error),
             };
             log::info!("{wait}; trying again");
@@ -153,6 +157,12 @@ impl Client {
                 return Err(wait);
             }
         }
+    }
+
+    /// What was never reached is a wrong name, or not there: nobody waits for it.
+    fn may_pass(&self, error: &Error) -> bool {
+        let was_there = || self.is_there.load(Ordering::Relaxed);
+        error.is_passing() && (was_there() || !matches!(error, Error::Unreachable { .. }))
     }
 
     /// Asks, and once more where the registry first wants to know who asks.
@@ -223,6 +233,7 @@ impl Client {
         let host =
             uri.authority().map_or_else(|| self.host.clone(), |authority| self.shown(authority.as_str()));
         let response = response.map_err(|error| failed(&host, &self.patience, error))?;
+        self.is_there.store(true, Ordering::Relaxed);
         log::debug!("{} {} {}: {}", call.method, host, uri.path(), response.status());
         Ok(Answer { host, uri: uri.clone(), patience: self.patience, response })
     }
