@@ -37,7 +37,7 @@ impl Opened {
     pub fn shown(&self) -> String {
         match &self.from {
             From::Store(..) => {
-                self.image.names.first().map_or_else(|| self.image.id().short(), ToString::to_string)
+                self.image.names.first().map_or_else(|| self.image.id().short(), Reference::familiar)
             }
             From::File(_, location) => location.to_string(),
         }

@@ -7,6 +7,7 @@ use crate::cli::context::Context;
 use crate::cli::output::{self, Column, Format, Listing};
 use crate::cli::units;
 use crate::container::{Container, Containers, Found, State};
+use crate::oci::Reference;
 
 /// List containers
 ///
@@ -96,11 +97,13 @@ fn has_label(container: &Container, label: &str) -> bool {
     container.labels.iter().any(|(name, found)| name == key && value.is_none_or(|value| value == found))
 }
 
-/// By a name that is the whole of the image's, or its end behind a slash, with or without the tag.
+/// By a name that is the whole of the image's, in its long form or its short one, or its end behind a slash; with or
+/// without the tag.
 fn is_of(container: &Container, image: &str) -> bool {
     let full = container.image.as_str();
     let untagged = full.rsplit_once(':').map_or(full, |(name, _)| name);
-    [full, untagged].iter().any(|name| *name == image || name.ends_with(&format!("/{image}")))
+    let short = image.parse::<Reference>().map_or_else(|_| image.to_owned(), |image| image.familiar());
+    [full, untagged].iter().any(|name| *name == short || name.ends_with(&format!("/{image}")))
 }
 
 pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
