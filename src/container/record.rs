@@ -20,11 +20,15 @@ use crate::sys::process;
 const RECORD: &str = "container.json";
 const STATUS: &str = "status.json";
 const LOCK: &str = "lock";
+/// Of the image, where there is no FUSE; as long as the container runs.
+const COPY: &str = "copy";
 const DAEMON_LOG: &str = "daemon.log";
 /// Held while a name is taken.
 const NAMES: &str = ".names";
 /// What is being made or removed has a hidden name.
 const HIDDEN: char = '.';
+const STAGED: &str = ".new-";
+const GONE: &str = ".gone-";
 const LONGEST_NAME: usize = 64;
 const PAUSE: Duration = Duration::from_millis(5);
 /// What a process that was killed leaves as its code.
@@ -129,12 +133,27 @@ impl Containers {
         let making = format!("making container {}", container.name);
         file::create_private(&self.directory).map_err(doing(making.clone()))?;
         let _names = self.lock_names()?;
+        self.clear_left();
         self.refuse_taken(&container.name)?;
-        let staged = self.directory.join(format!("{HIDDEN}new-{}", container.id));
+        let staged = self.directory.join(format!("{STAGED}{}", container.id));
         let lock = fill(&staged, &container).map_err(doing(making.clone()))?;
         let directory = self.directory.join(&container.id);
         fs::rename(&staged, &directory).map_err(doing(making))?;
         Ok(Held { store: self.store.clone(), directory, container, lock })
+    }
+
+    /// Removes what killed processes left half made, which takes the lock on names, or half removed.
+    fn clear_left(&self) {
+        for entry in fs::read_dir(&self.directory).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if !name.starts_with(STAGED) && !name.starts_with(GONE) {
+                continue;
+            }
+            if let Err(error) = mount::remove(&entry.path()) {
+                log::warn!("removing {}: {error}", entry.path().display());
+            }
+        }
     }
 
     fn lock_names(&self) -> Result<File, Error> {
@@ -321,6 +340,16 @@ impl Held {
         Ok(Self { store, directory, container: self.container.clone(), lock: self.lock.try_clone()? })
     }
 
+    /// Where the image can be copied to: an empty directory, which goes when the container ends.
+    pub fn make_copy(&self) -> Result<PathBuf, Error> {
+        let copy = self.directory.join(COPY);
+        let making = || doing(format!("making {}", copy.display()));
+        // A killed run's.
+        mount::remove(&copy).map_err(making())?;
+        fs::create_dir(&copy).map_err(making())?;
+        Ok(copy)
+    }
+
     pub fn rootfs(&self) -> PathBuf {
         self.directory.join(ROOTFS)
     }
@@ -362,6 +391,8 @@ impl Held {
             .and_then(|()| writeln!(self.lock, "{code}"))
             .map_err(writing)?;
         super::runtime::clear_state(&self.directory, &self.container.id);
+        mount::remove(&self.directory.join(COPY))
+            .map_err(doing("removing the container's copy of the image"))?;
         if self.container.remove {
             return self.remove().map(|()| None);
         }
@@ -377,12 +408,12 @@ impl Held {
             Ok(()) | Err(mount::Error::NoUpper(_)) => {}
             Err(error) => return Err(error.into()),
         }
-        let gone = self.directory.with_file_name(format!("{HIDDEN}gone-{}", self.container.id));
+        let gone = self.directory.with_file_name(format!("{GONE}{}", self.container.id));
         match fs::rename(&self.directory, &gone) {
             // Another process removed it just now.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             renamed => renamed.map_err(removing())?,
         }
-        fs::remove_dir_all(&gone).map_err(removing())
+        mount::remove(&gone).map_err(removing())
     }
 }

@@ -11,6 +11,7 @@ mod options;
 mod overlay;
 mod place;
 mod record;
+mod removal;
 mod start;
 mod uppers;
 mod words;
@@ -18,11 +19,12 @@ mod words;
 use std::io;
 use std::path::PathBuf;
 
-pub use kernel::Driver;
+pub use kernel::{Driver, OverCopy, over_copy};
 pub use list::{Mount, State, Which, find, list, unmount};
 pub use options::{InvalidOption, Options};
 pub use overlay::{Overlay, UpperPaths};
 pub use record::{Reading, Record, Records};
+pub use removal::remove;
 pub use start::{Live, Request, Tree, start};
 pub use uppers::{Base, Kept, Root, Uppers};
 
@@ -61,6 +63,10 @@ pub enum Error {
     KernelCannot(&'static str),
     #[error("mounting the kernel's overlayfs on {target}: {source}")]
     Kernel { target: PathBuf, source: io::Error },
+    #[error("without FUSE only the kernel's overlayfs could be used: {0}")]
+    NoOverlay(&'static str),
+    #[error("mounting the kernel's overlayfs over {copy}, for there is no FUSE: {source}")]
+    OverCopy { copy: PathBuf, source: io::Error },
     #[error("upper {0} has files whose content is in the image, where the kernel would not find it")]
     Unsealed(PathBuf),
     #[error(transparent)]
@@ -89,6 +95,9 @@ impl Error {
                 Some("`plyfs upper seal NAME` fills them in; `--driver fuse` needs no filling")
             }
             Self::KernelCannot(_) | Self::Kernel { .. } => Some("`--driver fuse` works everywhere"),
+            Self::NoOverlay(_) | Self::OverCopy { .. } => {
+                Some("`plyfs cp IMAGE:/ DIR` copies an image out for whoever runs it another way")
+            }
             Self::UpperInUse(_) => Some("`plyfs mount` says where; unmount it first"),
             Self::OtherImage { .. } => {
                 Some("give this one a name with `--name`, or remove the other with `plyfs uppers rm`")

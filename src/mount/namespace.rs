@@ -57,13 +57,6 @@ impl fmt::Display for IdsOf {
     }
 }
 
-/// Whether this process is in a namespace in which there is nobody but root.
-pub fn has_one_id() -> io::Result<bool> {
-    let map = fs::read_to_string("/proc/self/uid_map")?;
-    let mut words = map.split_ascii_whitespace();
-    Ok(words.nth(2) == Some("1") && words.next().is_none())
-}
-
 /// Which ids a user's namespace would have.
 pub fn granted(user: u32) -> io::Result<IdsOf> {
     let name = user_name(user)?;

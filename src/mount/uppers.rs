@@ -9,12 +9,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, Timespec, Timestamps, XattrFlags};
 use rustix::io::Errno;
-use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
 use super::overlay::UpperPaths;
 use super::place::plain_name;
-use super::{Error, Options, doing, namespace};
+use super::{Error, Options, doing, removal};
 use crate::oci::Digest;
 use crate::sys::file::{self, Sharing};
 use crate::union::upper::Namespace;
@@ -201,7 +200,7 @@ impl Uppers {
             name.starts_with(STAGED) || name.starts_with(GONE)
         };
         for path in entries.map(|entry| entry.path()).filter(hidden) {
-            if let Err(error) = remove_tree(&path) {
+            if let Err(error) = removal::remove_own(&path) {
                 log::debug!("removing {}: {error}", path.display());
             }
         }
@@ -221,15 +220,7 @@ impl Uppers {
         let kept = self.get(name)?;
         kept.refuse_in_use()?;
         let gone = self.hide(&kept)?;
-        let removed = match remove_tree(&gone) {
-            // Files made in a namespace belong to ids that the user is granted there alone.
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied && !geteuid().is_root() => {
-                namespace::become_root()?;
-                remove_tree(&gone)
-            }
-            removed => removed,
-        };
-        removed.map_err(doing(format!("removing upper {name}")))
+        removal::remove(&gone).map_err(doing(format!("removing upper {name}")))
     }
 
     /// Takes back all that was changed: the upper is there, over the same image, and empty.
@@ -281,35 +272,6 @@ fn takes_trusted(directory: &Path) -> io::Result<bool> {
         Err(Errno::PERM | Errno::NOTSUP) => Ok(false),
         Err(error) => Err(error.into()),
     }
-}
-
-/// Removes a tree, also one whose directories its owner may not enter.
-fn remove_tree(path: &Path) -> io::Result<()> {
-    let removed = match fs::remove_dir_all(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(path)?;
-            fs::remove_dir_all(path)
-        }
-        removed => removed,
-    };
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
-}
-
-fn open_up(path: &Path) -> io::Result<()> {
-    let mut directories = vec![path.to_owned()];
-    while let Some(directory) = directories.pop() {
-        fs::set_permissions(&directory, Permissions::from_mode(0o700))?;
-        for entry in fs::read_dir(&directory)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                directories.push(entry.path());
-            }
-        }
-    }
-    Ok(())
 }
 
 fn disk_usage(path: &Path) -> io::Result<u64> {

@@ -6,10 +6,11 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -51,9 +52,9 @@ impl Error {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::NoDevice => {
-                Some("load it with `modprobe fuse`, or start the container with `--device /dev/fuse`")
-            }
+            Self::NoDevice => Some(
+                "load it with `modprobe fuse`, or start the container with `--device /dev/fuse`; without it `plyfs run` and `plyfs cp` copy an image out",
+            ),
             Self::ClosedDevice { .. } => Some("as root: `chmod 666 /dev/fuse`"),
             Self::NoSetuidProgram => {
                 Some("install the package fuse3, or use `unshare -Urm` to become root in a namespace")
@@ -144,10 +145,14 @@ fn mount_directly(request: &Request<'_>) -> Result<OwnedFd, Error> {
 
 /// The device, or a sentence about why it does not open.
 pub fn open_device() -> Result<File, Error> {
-    OpenOptions::new().read(true).write(true).open(DEVICE).map_err(|source| match source.kind() {
-        io::ErrorKind::NotFound => Error::NoDevice,
-        _ => Error::ClosedDevice { mode: device_mode().unwrap_or(0), source },
-    })
+    let opened =
+        OpenOptions::new().read(true).write(true).open(DEVICE).map_err(|source| match source.kind() {
+            io::ErrorKind::NotFound => Error::NoDevice,
+            _ => Error::ClosedDevice { mode: device_mode().unwrap_or(0), source },
+        })?;
+    // Some hide a device by mounting another over it.
+    let is_it = opened.metadata().is_ok_and(|found| found.rdev() == rustix::fs::makedev(10, 229));
+    if is_it { Ok(opened) } else { Err(Error::NoDevice) }
 }
 
 pub fn device_mode() -> Option<u32> {
@@ -318,6 +323,17 @@ fn spoken(message: &str) -> io::Error {
     } else {
         io::Error::other(message.to_owned())
     }
+}
+
+/// Sleeps until nothing is mounted at `target`, a path without symlinks.
+pub fn wait_until_unmounted(target: &Path) -> io::Result<()> {
+    // Opened before it is looked at: from here on the kernel tells of each change.
+    let table = File::open("/proc/self/mountinfo")?;
+    while mounted()?.iter().any(|mounted| mounted.target == target) {
+        let mut changed = [PollFd::new(&table, PollFlags::PRI)];
+        rustix::io::retry_on_intr(|| poll(&mut changed, None))?;
+    }
+    Ok(())
 }
 
 /// Has the kernel read so far ahead of who reads in order from the file system `device` (`major:minor`). Root may say so.

@@ -10,7 +10,24 @@ use rustix::process::{Pid, WaitOptions};
 
 /// Makes a user and a mount namespace in a short-lived child; the error is the kernel's.
 pub fn try_user_namespace() -> io::Result<()> {
-    // SAFETY: the child calls only unshare and _exit, which are safe after a fork whatever other threads hold.
+    try_there(|| 0)
+}
+
+/// The same, and whether the kernel's overlayfs could be mounted there.
+pub fn try_overlay() -> io::Result<()> {
+    try_there(|| {
+        // SAFETY: the kernel reads the name, which lives as long as the program; the descriptor ends with the child.
+        match unsafe { libc::syscall(libc::SYS_fsopen, c"overlay".as_ptr(), 0) } {
+            // SAFETY: errno is this thread's own.
+            -1 => unsafe { *libc::__errno_location() },
+            _ => 0,
+        }
+    })
+}
+
+/// `then` is called in the child, and may only do what is safe after a fork whatever other threads hold: its errno.
+fn try_there(then: fn() -> i32) -> io::Result<()> {
+    // SAFETY: the child calls only unshare, `then` and _exit, which are safe after a fork whatever other threads hold.
     let pid = unsafe { libc::fork() };
     match pid {
         -1 => Err(io::Error::last_os_error()),
@@ -18,7 +35,7 @@ pub fn try_user_namespace() -> io::Result<()> {
             // SAFETY: as above; errno is this thread's own.
             let code = unsafe {
                 match libc::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS) {
-                    0 => 0,
+                    0 => then(),
                     _ => *libc::__errno_location(),
                 }
             };
@@ -51,6 +68,13 @@ pub fn enter_user_namespace() -> io::Result<()> {
 pub fn is_initial() -> io::Result<bool> {
     let map = std::fs::read_to_string("/proc/self/uid_map")?;
     Ok(map.split_ascii_whitespace().eq(["0", "0", "4294967295"]))
+}
+
+/// Whether this process is in a namespace in which there is nobody but root.
+pub fn has_one_id() -> io::Result<bool> {
+    let map = std::fs::read_to_string("/proc/self/uid_map")?;
+    let mut words = map.split_ascii_whitespace();
+    Ok(words.nth(2) == Some("1") && words.next().is_none())
 }
 
 /// Moves this process into a mount namespace of its own, in which nothing reaches the one it came from; what it forks

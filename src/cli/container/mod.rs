@@ -4,6 +4,7 @@ pub mod bundle;
 pub mod exec;
 pub mod logs;
 pub mod ps;
+pub mod root;
 pub mod run;
 pub mod stop;
 pub mod wanted;

@@ -3,24 +3,21 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use crate::cli::container::root::serve;
 use crate::cli::container::wanted;
 use crate::cli::context::Context;
 use crate::cli::error::{Told, Usage, hinted, tell};
-use crate::cli::inside::lower;
-use crate::cli::mounting::mount::{digests, kept};
-use crate::cli::mounting::umount::told;
-use crate::cli::open::{Opened, open, open_or_pull};
+use crate::cli::mounting::mount::digests;
+use crate::cli::open::{Opened, open_or_pull};
 use crate::cli::output;
 use crate::cli::platform::Choice;
 use crate::container::{self, Container, Containers, Held, Runtime, process, signals};
+use crate::mount;
 use crate::mount::daemon::{self, Detached, Launch, Outcome};
-use crate::mount::{self, Driver, Options, Request, namespace};
 use crate::oci::{Platform, RunConfig};
-use crate::union::{IdMap, Ids};
 
 /// Run a command in an image
 ///
@@ -234,38 +231,4 @@ fn live(context: &Context, held: Held, launch: Launch) -> anyhow::Result<u8> {
         }
     };
     container::run(held, &runtime, launch, &mut serve).map_err(explained)
-}
-
-/// In a process of its own: the container's root, to its end.
-fn serve(context: &Context, held: &Held, launch: Launch) -> anyhow::Result<()> {
-    let container = &held.container;
-    let platform: Option<Platform> = container.platform.as_ref().map(|text| text.parse()).transpose()?;
-    let opened = open(context, &container.opened_by, platform.as_ref())?;
-    let lower = Arc::new(lower(&opened)?);
-    let options = options(container)?;
-    let tree = kept(context, &opened, lower, &container.name, &options, Driver::Fuse)?;
-    let request = Request {
-        store: None,
-        log: Some(held.log_of_daemon()),
-        image: container.image.clone(),
-        digests: Vec::new(),
-        target: Some(held.rootfs()),
-        upper: None,
-        options,
-    };
-    let live = mount::start(tree, request).map_err(told)?;
-    // From here on the upper says what is used.
-    drop(opened);
-    live.stay(launch).map_err(told)
-}
-
-/// A root file system like any other, but for devices; what goes with the container need not outlive the machine.
-fn options(container: &Container) -> anyhow::Result<Options> {
-    let words = if container.remove { "suid,volatile" } else { "suid" };
-    let mut options = Options::parse([words]).map_err(|error| Usage(error.to_string()))?.of_a_writer();
-    // All others would be nobody's, and could not be written to.
-    if namespace::has_one_id()? {
-        options.ids = IdMap { users: Ids::All(0), groups: Ids::All(0) };
-    }
-    Ok(options)
 }

@@ -23,7 +23,7 @@ use crate::oci::Platform;
 const STEP: u32 = 1 << 20;
 
 pub struct Inside {
-    lower: Lower,
+    lower: Arc<Lower>,
 }
 
 /// The images that one command looks into, each opened once.
@@ -43,7 +43,7 @@ impl<'a> Images<'a> {
             Some(at) => at,
             None => {
                 let opened = open_or_pull(self.context, wanted, self.platform.as_ref())?;
-                self.opened.push((wanted.to_owned(), Inside { lower: lower(&opened)? }));
+                self.opened.push((wanted.to_owned(), Inside::of(Arc::new(lower(&opened)?))));
                 self.opened.len() - 1
             }
         };
@@ -76,6 +76,10 @@ fn attempt(opened: &Opened) -> anyhow::Result<Lower> {
 }
 
 impl Inside {
+    pub fn of(lower: Arc<Lower>) -> Self {
+        Self { lower }
+    }
+
     pub fn tree(&self) -> &Index {
         self.lower.tree()
     }

@@ -16,7 +16,7 @@ use crate::cli::units;
 use crate::lower::Lower;
 use crate::mount::daemon::{self, Detached, Launch, Outcome};
 use crate::mount::{
-    self, Base, InvalidOption, Mount, Options, Request, Root, State, Tree, UpperPaths, Uppers,
+    self, Base, InvalidOption, Kept, Mount, Options, Request, Root, State, Tree, UpperPaths, Uppers,
 };
 use crate::union::upper::Namespace;
 
@@ -189,10 +189,22 @@ pub fn kept(
     options: &Options,
     driver: mount::Driver,
 ) -> anyhow::Result<Tree> {
-    let base = base(opened, &lower, options)?;
+    let kept = kept_upper(context, opened, &lower, name, options)?;
+    driver.image(lower, &kept.paths(), &kept.options(options)).map_err(told)
+}
+
+/// The store's upper of this name, with nobody who writes to it.
+pub fn kept_upper(
+    context: &Context,
+    opened: &Opened,
+    lower: &Lower,
+    name: &str,
+    options: &Options,
+) -> anyhow::Result<Kept> {
+    let base = base(opened, lower, options)?;
     let kept = Uppers::of_store(context.root()).open(name, &base).map_err(told)?;
     kept.refuse_in_use().map_err(told)?;
-    driver.image(lower, &kept.paths(), &kept.options(options)).map_err(told)
+    Ok(kept)
 }
 
 fn base(opened: &Opened, lower: &Lower, options: &Options) -> anyhow::Result<Base> {

@@ -11,6 +11,7 @@ use super::{Errno, Error, NodeId, Overlay, Result, fault};
 use crate::layer::Kind;
 use crate::lower::{Below, Located, Pairs, Stat};
 use crate::stats::{self, Counter};
+use crate::sys::namespace::has_one_id;
 use crate::union::Ids;
 
 /// How much of a file is wanted in the upper.
@@ -204,19 +205,19 @@ impl Overlay {
         Ok(Place::Upper { inode: object.stat.number.inode, below: stays.then_some(below) })
     }
 
-    /// Where everything belongs to one, whose files they are on disk matters to nobody: a plain user's are the user's.
+    /// Where everything belongs to one, whose files they are on disk matters to nobody: those of who can give none to
+    /// another are its own.
     fn facts(&self, below: &Below, wanted: Wanted) -> Result<Facts> {
         let mut facts = Facts::read(below, wanted, |stat| self.may_wait(below, stat.size, wanted))?;
-        let plain_user = || Some(rustix::process::geteuid()).filter(|user| !user.is_root());
-        if let Ids::All(_) = &self.options.ids.users
-            && let Some(user) = plain_user()
-        {
-            facts.stat.user = user.as_raw();
-        }
-        if let Ids::All(_) = &self.options.ids.groups
-            && plain_user().is_some()
-        {
-            facts.stat.group = rustix::process::getegid().as_raw();
+        let (users, groups) = (&self.options.ids.users, &self.options.ids.groups);
+        let is_one = |ids: &Ids| matches!(ids, Ids::All(_));
+        if (is_one(users) || is_one(groups)) && has_no_other_id()? {
+            if is_one(users) {
+                facts.stat.user = rustix::process::geteuid().as_raw();
+            }
+            if is_one(groups) {
+                facts.stat.group = rustix::process::getegid().as_raw();
+            }
         }
         Ok(facts)
     }
@@ -316,6 +317,13 @@ impl Facts {
             },
         })
     }
+}
+
+/// Of a plain user, and of root of a namespace in which there is nobody else.
+fn has_no_other_id() -> Result<bool> {
+    let told =
+        |source| Error::Fault { doing: "asking which ids there are".to_owned(), source: Box::new(source) };
+    Ok(!rustix::process::geteuid().is_root() || has_one_id().map_err(told)?)
 }
 
 /// Where a file has data; `None` for one without holes.

@@ -20,8 +20,13 @@ use crate::layer::{Id, Index, Kind};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Owners {
     Kept,
+    /// The same, but who has no id in this namespace is nobody, as the kernel would show it.
+    Mapped,
     Callers,
 }
+
+/// Who owns what belongs to nobody of a namespace.
+const NOBODY: u32 = 65534;
 
 /// A directory being filled. Its attributes come last: what is written into it changes its time, and its mode may
 /// forbid the writing.
@@ -189,19 +194,13 @@ impl<'a> Extraction<'a> {
     /// Owner and time by name, of what can't be opened.
     fn link_attributes(&self, spot: &Spot<'_>, id: Id) -> anyhow::Result<()> {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
-        if self.owners == Owners::Kept {
-            let (uid, gid) = self.owner(id);
-            fs::chownat(spot.directory, spot.name, Some(uid), Some(gid), flags)?;
-        }
+        self.give(id, |user, group| fs::chownat(spot.directory, spot.name, user, group, flags))?;
         Ok(fs::utimensat(spot.directory, spot.name, &self.times(id), flags)?)
     }
 
     /// Owner before mode, for a change of owner takes the set-id bits away; attributes next, and the time last.
     fn attributes(&self, file: &File, id: Id) -> anyhow::Result<()> {
-        if self.owners == Owners::Kept {
-            let (uid, gid) = self.owner(id);
-            fs::fchown(file, Some(uid), Some(gid)).context("changing the owner")?;
-        }
+        self.give(id, |user, group| fs::fchown(file, user, group)).context("changing the owner")?;
         fs::fchmod(file, self.mode(id))?;
         for (name, value) in self.tree().xattrs(id)? {
             self.xattr(file, name, value)?;
@@ -221,21 +220,43 @@ impl<'a> Extraction<'a> {
         }
     }
 
-    fn owner(&self, id: Id) -> (Uid, Gid) {
+    /// Changes the owner by `change`, where owners count.
+    fn give(
+        &self,
+        id: Id,
+        change: impl Fn(Option<Uid>, Option<Gid>) -> Result<(), Errno>,
+    ) -> Result<(), Errno> {
+        if self.owners == Owners::Callers {
+            return Ok(());
+        }
         let inode = self.tree().inode(id);
-        (Uid::from_raw(inode.uid()), Gid::from_raw(inode.gid()))
+        let user = |number| change(Some(Uid::from_raw(number)), None);
+        let group = |number| change(None, Some(Gid::from_raw(number)));
+        match change(Some(Uid::from_raw(inode.uid())), Some(Gid::from_raw(inode.gid()))) {
+            Err(Errno::INVAL) if self.owners == Owners::Mapped => {
+                or_nobody(inode.gid(), group).and_then(|()| or_nobody(inode.uid(), user))
+            }
+            changed => changed,
+        }
     }
 
     /// Without the image's owner the set-id bits would hand the caller's rights to everyone.
     fn mode(&self, id: Id) -> Mode {
         let mode = u32::from(self.tree().inode(id).mode());
-        Mode::from_raw_mode(if self.owners == Owners::Kept { mode } else { mode & 0o1777 })
+        Mode::from_raw_mode(if self.owners == Owners::Callers { mode & 0o1777 } else { mode })
     }
 
     fn times(&self, id: Id) -> Timestamps {
         let time = self.tree().inode(id).mtime();
         let time = Timespec { tv_sec: time.seconds, tv_nsec: i64::from(time.nanoseconds) };
         Timestamps { last_access: time, last_modification: time }
+    }
+}
+
+fn or_nobody(number: u32, change: impl Fn(u32) -> Result<(), Errno>) -> Result<(), Errno> {
+    match change(number) {
+        Err(Errno::INVAL) => change(NOBODY),
+        changed => changed,
     }
 }
 

@@ -3,17 +3,19 @@
 pub(super) mod archive;
 mod extract;
 
+pub use extract::Owners;
+
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::context::Context;
-use crate::cli::inside::Images;
 use crate::cli::inside::place::place;
 use crate::cli::inside::walk::{Last, find, last_name};
+use crate::cli::inside::{Images, Inside};
 use crate::cli::output::Output;
 use crate::cli::platform::Choice;
-use crate::layer::Kind;
+use crate::layer::{Id, Kind};
 
 /// Copy a file or a directory of an image to this machine, with no mount
 ///
@@ -56,6 +58,17 @@ pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let target = target(&arguments.destination, name)?;
     extract::extract(inside, id, &target, owners)?;
     images.check_intact()
+}
+
+/// Of a whole tree.
+const ROOT: Id = 0;
+
+/// All that an image shows, into a directory that is there.
+pub fn copy_out(inside: &Inside, directory: &Path, owners: Owners) -> anyhow::Result<()> {
+    let target = Target { directory: directory.to_owned(), name: None };
+    extract::extract(inside, ROOT, &target, owners)?;
+    // What a damaged index has shown is not the image.
+    Ok(inside.tree().intact()?)
 }
 
 /// Where a copy goes: a directory that is there, and a name in it.
