@@ -16,7 +16,7 @@ const PAGE: usize = 64 * 1024;
 fn sealed(input: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = input.to_vec();
     let mut left = bytes.len().checked_sub(HEADER)?;
-    bytes[..16].copy_from_slice(b"plyfsidx\x01\0\0\0\0\0\0\0");
+    bytes[..16].copy_from_slice(b"plyfsidx\x02\0\0\0\0\0\0\0");
     bytes[16..48].copy_from_slice(KEY.as_bytes());
     for section in 0..8 {
         let at = SECTIONS + section * 8;

@@ -18,6 +18,7 @@ pub mod tar;
 #[cfg(test)]
 mod tarball;
 pub mod tree;
+mod uncompressed;
 pub mod whiteout;
 mod window;
 pub mod write;

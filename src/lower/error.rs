@@ -1,10 +1,11 @@
 //! Why layers do not make a tree.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-use crate::layer::{self, index, tree};
+use crate::layer::{self, index, scan, tree};
 use crate::store;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -13,12 +14,10 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     #[error("layer {layer}: a hard link to {target:?}, which no lower layer has as a file")]
     LinkTarget { layer: u16, target: String },
-    #[error("layer {layer}: the way to {name:?} leads through too many symlinks")]
-    Loop { layer: u16, name: String },
-    #[error("layer {layer}: {name:?} is to hold entries and is no directory")]
-    NotADirectory { layer: u16, name: String },
-    #[error("layer {layer}: {name:?} is there twice, once through a symlink of a lower layer")]
-    Twice { layer: u16, name: String },
+    #[error("layer {layer}, upon those below it: {source}")]
+    Scan { layer: u16, source: scan::Error },
+    #[error("reading layer {layer} once more: {source}")]
+    Tar { layer: u16, source: io::Error },
     #[error("{layers} layers are more than a tree can have")]
     TooManyLayers { layers: usize },
     #[error("the merged tree is {0}")]
@@ -41,6 +40,16 @@ impl Error {
     /// Whether something was damaged that is made anew the next time.
     pub fn is_damage(&self) -> bool {
         matches!(self, Self::Index(index::Error::Damaged { .. }))
+    }
+
+    pub(super) fn upon(layer: u16, error: scan::UponError) -> Self {
+        match error {
+            scan::UponError::Scan(source) => Self::Scan { layer, source },
+            scan::UponError::Read(source) => match source.downcast::<layer::Error>() {
+                Ok(error) => Self::Contents(error),
+                Err(source) => Self::Tar { layer, source },
+            },
+        }
     }
 
     pub(super) fn link_target(layer: u16, target: &[u8]) -> Self {

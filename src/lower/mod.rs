@@ -2,6 +2,7 @@
 
 mod directories;
 mod error;
+mod flatten;
 mod image;
 mod merge;
 mod object;
@@ -18,4 +19,5 @@ pub use image::image;
 pub use merge::merge;
 pub use object::{Below, Child, Located, Object, Pairs, Path};
 pub use open::Lower;
+pub use settle::Tars;
 pub use stat::{Number, Stat};

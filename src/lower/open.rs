@@ -1,13 +1,17 @@
 //! A merged tree with its bytes: what is mounted. The tree is made once for a chain of layers and kept in the store.
 
 use std::fs::File;
+use std::io::Read;
 use std::sync::Arc;
 
-use super::{Result, merge};
+use super::{Error, Result, merge};
 use crate::layer::{self, BUDGET, ChunkCache, Contents, Id, Index, Layer};
 use crate::oci::{ChainId, DiffId, Digest};
 use crate::store::files::{FileCache, Limits};
 use crate::store::{Derived, Store};
+
+/// How many bytes of a layer's chunks are kept while it is read once more for the merge.
+const REREAD_BUDGET: usize = 8 << 20;
 
 /// An image's files, as its layers make them.
 pub struct Lower {
@@ -71,16 +75,21 @@ impl Lower {
 
     /// Takes what turned out to be wrong out of the store, so that it is fetched or made again.
     fn retire(&self, error: &layer::Error) {
-        let Some(store) = &self.store else { return };
-        let retired = match error {
-            layer::Error::Corrupt { layer, .. } => store.set_aside(layer),
-            layer::Error::Sidecar { layer, .. } => store.drop_derived(Derived::Sidecar, layer),
-            layer::Error::Index { layer, .. } => store.drop_derived(Derived::Index, layer),
-            layer::Error::Read { .. } | layer::Error::NoLayer(_) => Ok(()),
-        };
-        if let Err(failed) = retired {
-            log::warn!("{failed}");
+        if let Some(store) = &self.store {
+            retire(store, error);
         }
+    }
+}
+
+fn retire(store: &Store, error: &layer::Error) {
+    let retired = match error {
+        layer::Error::Corrupt { layer, .. } => store.set_aside(layer),
+        layer::Error::Sidecar { layer, .. } => store.drop_derived(Derived::Sidecar, layer),
+        layer::Error::Index { layer, .. } => store.drop_derived(Derived::Index, layer),
+        layer::Error::Read { .. } | layer::Error::NoLayer(_) => Ok(()),
+    };
+    if let Err(failed) = retired {
+        log::warn!("{failed}");
     }
 }
 
@@ -105,8 +114,14 @@ fn kept(store: &Store, key: &Digest) -> Result<Option<Index>> {
 fn merged(store: &Store, layers: &[Arc<Layer>]) -> Result<Index> {
     let key = key(layers);
     let indexes: Vec<&Index> = layers.iter().map(|layer| layer.index()).collect();
-    let merged = merge(&indexes, key);
+    let cache = ChunkCache::new(REREAD_BUDGET);
+    let tars =
+        |number: u16| Box::new(layers[usize::from(number)].uncompressed_tar(&cache)) as Box<dyn Read + '_>;
+    let merged = merge(&indexes, &tars, key);
     check(store, &indexes)?;
+    if let Err(Error::Contents(error)) = &merged {
+        retire(store, error);
+    }
     let bytes = merged?;
     match store.put_derived(Derived::Tree, &key, &bytes) {
         Ok(file) => Ok(Index::open(&file, &key)?),

@@ -65,6 +65,10 @@ impl<'a> Stack<'a> {
         self.storeys.push(storey);
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.storeys.is_empty()
+    }
+
     pub fn index(&self, storey: u16) -> &Index {
         &self.storeys[usize::from(storey)].index
     }

@@ -14,7 +14,7 @@ use super::{Codec, Identity, Kind};
 use crate::oci::{DiffId, Digest};
 
 pub(crate) const MAGIC: [u8; 8] = *b"plyfsidx";
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 /// One page, the unit of verification.
 pub(crate) const PAGE: usize = 64 * 1024;
 /// "No such record", where a record's number or place in the heap is expected.
@@ -23,7 +23,8 @@ pub(crate) const NONE: u32 = u32::MAX;
 pub(crate) const OPAQUE: u8 = 1;
 pub(crate) const IMPLICIT: u8 = 2;
 pub(crate) const MARKER_ONLY: u8 = 4;
-pub(crate) const FLAGS: u8 = OPAQUE | IMPLICIT | MARKER_ONLY;
+pub(crate) const LATE: u8 = 8;
+pub(crate) const FLAGS: u8 = OPAQUE | IMPLICIT | MARKER_ONLY | LATE;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Section {

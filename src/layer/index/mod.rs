@@ -497,6 +497,11 @@ impl Inode<'_> {
         self.record.flags & format::MARKER_ONLY != 0
     }
 
+    /// Entries before it led through its name, as through a directory: where they went, the layers below tell.
+    pub fn is_late(&self) -> bool {
+        self.record.flags & format::LATE != 0
+    }
+
     /// In a merged tree, which of its layers the inode is of.
     pub fn layer(&self) -> u16 {
         self.record.layer.get()

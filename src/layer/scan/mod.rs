@@ -3,6 +3,7 @@
 //! link into them, a parent that is a symlink there) is left to the merge.
 
 mod attributes;
+mod ground;
 mod path;
 #[cfg(test)]
 mod tests;
@@ -10,6 +11,8 @@ mod tests;
 use std::collections::HashMap;
 
 pub use self::attributes::keeps_xattr;
+use self::ground::Takes;
+pub use self::ground::{Ground, UponError, upon};
 use self::path::{Place, Reach, Way};
 use super::index::{Content, Kind};
 use super::tar::{self, Event, Header, Parser, Type, shown};
@@ -73,21 +76,27 @@ struct Open {
 }
 
 /// Reads a layer that is pushed in pieces.
-pub struct Scan {
+pub struct Scan<'a> {
     parser: Parser,
-    fold: Fold,
+    fold: Fold<'a>,
     open: Option<Open>,
 }
 
-impl Default for Scan {
+impl Default for Scan<'_> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Scan {
+impl<'a> Scan<'a> {
     pub fn new() -> Self {
-        Self { parser: Parser::new(), fold: Fold::default(), open: None }
+        Self::upon(Ground::default(), Tree::new(), Takes::All)
+    }
+
+    /// What goes on from `tree`, and takes only what `takes` says.
+    fn upon(ground: Ground<'a>, tree: Tree, takes: Takes) -> Self {
+        let fold = Fold { tree, ground, takes, hidden: HashMap::new(), hidden_bytes: 0, last: None };
+        Self { parser: Parser::new(), fold, open: None }
     }
 
     /// Takes the next bytes of the uncompressed layer.
@@ -133,9 +142,10 @@ impl Scan {
 }
 
 /// The tree so far.
-#[derive(Default)]
-struct Fold {
+struct Fold<'a> {
     tree: Tree,
+    ground: Ground<'a>,
+    takes: Takes,
     /// What lies below directories whose names are markers: nothing shows it, and hard links may lead to it.
     hidden: HashMap<Vec<u8>, Node>,
     hidden_bytes: usize,
@@ -148,10 +158,15 @@ struct Reached {
     node: Node,
 }
 
-impl Fold {
+impl Fold<'_> {
     /// Folds an entry in; gives the inode that it made.
     fn entry(&mut self, header: &Header) -> Result<Option<Node>, Fault> {
-        match path::place(&header.path)? {
+        let place = path::place(&header.path)?;
+        let is_marker = matches!(place, Place::Marker(..));
+        if self.takes == if is_marker { Takes::Entries } else { Takes::Markers } {
+            return Ok(None);
+        }
+        match place {
             Place::Root => self.root(header).map(|()| None),
             Place::Marker(directory, marker) => self.marker(&directory, marker).map(|()| None),
             Place::Hidden(_) if header.kind == Type::Directory => Ok(None),
@@ -183,6 +198,9 @@ impl Fold {
         let directory = self.reach(directory)?;
         let before = self.tree.child(directory, name);
         if let Some(Child::Inode(node, Kind::Directory)) = before {
+            if self.tree.is(node, Mark::Implicit) && !self.tree.is(node, Mark::MarkerOnly) {
+                self.tree.mark(node, Mark::Late);
+            }
             return self.describe(node, header);
         }
         let node = self.make(header)?;
@@ -202,12 +220,12 @@ impl Fold {
         Ok(())
     }
 
-    /// Markers act on the layers below alone: one whose directory is, in this layer, none has no effect.
     fn marker(&mut self, directory: &[&[u8]], marker: Marker<'_>) -> Result<(), Fault> {
         if marker == Marker::Metadata {
             return Ok(());
         }
-        let Some(directory) = self.reach_for_marker(directory)? else { return Ok(()) };
+        let reach = Reach::new(&mut self.tree, self.ground, directory);
+        let Some(directory) = reach.run_for_marker()? else { return Ok(()) };
         match marker {
             Marker::Metadata => {}
             Marker::Opaque => self.tree.mark(directory, Mark::Opaque),
@@ -248,7 +266,7 @@ impl Fold {
     fn hard_link(&mut self, directory: &[&[u8]], name: &[u8], header: &Header) -> Result<(), Fault> {
         let way = self.link_target(header)?;
         let directory = self.reach(directory)?;
-        if way.path == path::join(&path::of(&self.tree, directory), name) {
+        if way.path == path::join(&self.tree.path(directory), name) {
             return Err(Fault::LinkToItself);
         }
         let node = self.linked(way)?;
@@ -273,7 +291,7 @@ impl Fold {
             let node = self.hidden.get(&path).copied();
             return Ok(Way { path, node });
         }
-        let way = path::find(&self.tree, &components)?;
+        let way = path::find(&self.tree, self.ground, &components)?;
         match way.node.map(|node| self.tree.kind(node)) {
             Some(Kind::Directory) => Err(Fault::LinkToDirectory(shown(&header.link))),
             _ => Ok(way),
@@ -291,29 +309,22 @@ impl Fold {
         if let Some(last) = self.last.as_ref().filter(is_it) {
             return Ok(last.node);
         }
-        let node = Reach::new(&mut self.tree, directory).run()?;
+        let node = Reach::new(&mut self.tree, self.ground, directory).run()?;
         self.last = Some(Reached { path: directory.join(&b'/'), node });
         Ok(node)
     }
 
-    /// Gives an inode a name. What it replaces may have been on the way to the last directory.
+    /// Gives an inode a name. What it replaces may have been on the way to the last directory, and to others before.
     fn link(&mut self, directory: Node, name: &[u8], node: Node) -> Result<(), Fault> {
-        if self.tree.child(directory, name).is_some() {
+        let before = self.tree.child(directory, name);
+        if before.is_some() {
             self.last = None;
         }
-        Ok(self.tree.link(directory, name, node)?)
-    }
-
-    /// The directory that a marker stands in, made if need be; `None`: this layer has something else there.
-    fn reach_for_marker(&mut self, directory: &[&[u8]]) -> Result<Option<Node>, Fault> {
-        let mut node = Node::ROOT;
-        for name in directory {
-            node = match self.tree.child(node, name) {
-                Some(Child::Inode(child, Kind::Directory)) => child,
-                Some(Child::Whiteout | Child::Inode(..)) => return Ok(None),
-                None => path::imply(&mut self.tree, node, name, &[Mark::Implicit, Mark::MarkerOnly])?,
-            };
+        if let Some(Child::Inode(old, kind)) = before
+            && (self.tree.is(old, Mark::Late) || kind == Kind::Directory)
+        {
+            self.tree.mark(node, Mark::Late);
         }
-        Ok(Some(node))
+        Ok(self.tree.link(directory, name, node)?)
     }
 }

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use super::Fault;
-use crate::layer::index::Kind;
+use super::ground::{At, Ground};
+use crate::layer::index::{Id, Kind};
 use crate::layer::tar::shown;
 use crate::layer::tree::{Attributes, Body, Child, Mark, Node, Tree};
 use crate::layer::whiteout::{Marker, decode, is_marker};
@@ -74,18 +75,6 @@ pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     }
 }
 
-/// The path of a directory, without a slash in front.
-pub(super) fn of(tree: &Tree, directory: Node) -> Vec<u8> {
-    let mut names = Vec::new();
-    let mut node = directory;
-    while let Some((parent, name)) = tree.place_of(node) {
-        names.push(name);
-        node = parent;
-    }
-    names.reverse();
-    names.join(&b'/')
-}
-
 pub(super) fn imply(tree: &mut Tree, directory: Node, name: &[u8], marks: &[Mark]) -> Result<Node, Fault> {
     check_name(name)?;
     let node = tree.make(&Attributes::IMPLICIT, &[], Body::Directory)?;
@@ -106,8 +95,8 @@ impl<'a> Todo<'a> {
         Self { names: names.iter().rev().map(|name| Cow::Borrowed(*name)).collect(), hops: 0, followed: 0 }
     }
 
-    /// Puts a symlink's target in front; gives the directory that it starts from.
-    fn follow(&mut self, directory: Node, target: &[u8]) -> Result<Node, Fault> {
+    /// Puts a symlink's target in front.
+    fn follow(&mut self, target: &[u8]) -> Result<From, Fault> {
         let before = self.names.len();
         let names = target.split(|byte| *byte == b'/').rev().filter(|name| !matches!(*name, b"" | b"."));
         self.names.extend(names.map(|name| Cow::Owned(name.to_vec())));
@@ -116,46 +105,100 @@ impl<'a> Todo<'a> {
         if self.hops > MAX_HOPS || self.followed > MAX_FOLLOWED {
             return Err(Fault::TooManySymlinks);
         }
-        Ok(if target.starts_with(b"/") { Node::ROOT } else { directory })
+        Ok(if target.starts_with(b"/") { From::Root } else { From::Here })
     }
 }
 
-/// `..`, which stays inside the root.
-fn above(tree: &Tree, directory: Node) -> Node {
-    tree.place_of(directory).map_or(Node::ROOT, |(parent, _)| parent)
+/// Where a symlink's target starts.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum From {
+    Root,
+    Here,
 }
 
-/// Goes to the directory that an entry stands in, and makes what is missing on the way.
+/// Goes to the directory that something stands in, and makes what is missing on the way.
 pub(super) struct Reach<'t, 'a> {
     tree: &'t mut Tree,
+    ground: Ground<'a>,
     todo: Todo<'a>,
 }
 
 impl<'t, 'a> Reach<'t, 'a> {
-    pub(super) fn new(tree: &'t mut Tree, directory: &[&'a [u8]]) -> Self {
-        Self { tree, todo: Todo::new(directory) }
+    pub(super) fn new(tree: &'t mut Tree, ground: Ground<'a>, directory: &[&'a [u8]]) -> Self {
+        Self { tree, ground, todo: Todo::new(directory) }
     }
 
+    /// The directory of an entry.
     pub(super) fn run(mut self) -> Result<Node, Fault> {
-        let mut node = Node::ROOT;
+        let mut at = self.ground.top(self.tree);
         while let Some(name) = self.todo.names.pop() {
-            node = self.step(node, &name)?;
-            self.tree.unmark(node, Mark::MarkerOnly);
+            at = self.step(at, &name)?;
+            self.tree.unmark(at.node, Mark::MarkerOnly);
         }
-        Ok(node)
+        Ok(at.node)
     }
 
-    fn step(&mut self, node: Node, name: &[u8]) -> Result<Node, Fault> {
+    fn step(&mut self, at: At, name: &[u8]) -> Result<At, Fault> {
         if name == b".." {
-            return Ok(above(self.tree, node));
+            return Ok(self.ground.above(self.tree, at));
         }
-        match self.tree.child(node, name) {
-            Some(Child::Inode(child, Kind::Directory)) => Ok(child),
-            Some(Child::Inode(child, Kind::Symlink)) => self.todo.follow(node, self.tree.target(child)),
-            Some(Child::Inode(..)) => Err(Fault::NotADirectory(shown(name))),
-            None => imply(self.tree, node, name, &[Mark::Implicit]),
+        let node = match self.tree.child(at.node, name) {
+            Some(Child::Inode(child, Kind::Directory)) => child,
+            Some(Child::Inode(child, Kind::Symlink)) => {
+                let from = self.todo.follow(self.tree.target(child))?;
+                return Ok(self.start(at, from));
+            }
+            Some(Child::Inode(..)) => return Err(Fault::NotADirectory(shown(name))),
+            None => match self.ground.symlink(at.below, name) {
+                Some(target) => {
+                    let from = self.todo.follow(target)?;
+                    return Ok(self.start(at, from));
+                }
+                None => imply(self.tree, at.node, name, &[Mark::Implicit])?,
+            },
             // It is new, with nothing of what the whiteout removes: not even its attributes.
-            Some(Child::Whiteout) => imply(self.tree, node, name, &[Mark::Opaque]),
+            Some(Child::Whiteout) => imply(self.tree, at.node, name, &[Mark::Opaque])?,
+        };
+        Ok(self.ground.enter(self.tree, at, name, node))
+    }
+
+    /// The directory of a marker. It acts on the layers below alone: where this layer has something else than a
+    /// directory, or makes one of what is a symlink below, it has no effect.
+    pub(super) fn run_for_marker(mut self) -> Result<Option<Node>, Fault> {
+        let mut at = self.ground.top(self.tree);
+        while let Some(name) = self.todo.names.pop() {
+            match self.step_for_marker(at, &name)? {
+                Some(next) => at = next,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(at.node))
+    }
+
+    fn step_for_marker(&mut self, at: At, name: &[u8]) -> Result<Option<At>, Fault> {
+        if name == b".." {
+            return Ok(Some(self.ground.above(self.tree, at)));
+        }
+        let node = match (self.tree.child(at.node, name), self.ground.symlink(at.below, name)) {
+            (Some(Child::Inode(child, Kind::Directory)), _) => child,
+            (Some(Child::Whiteout), _) => return Ok(None),
+            (Some(Child::Inode(child, _)), _) => {
+                self.tree.mark(child, Mark::Late);
+                return Ok(None);
+            }
+            (None, Some(_)) if self.ground.is_said(&self.tree.path(at.node), name) => return Ok(None),
+            (None, Some(target)) => {
+                return Ok(self.todo.follow(target).ok().map(|from| self.start(at, from)));
+            }
+            (None, None) => imply(self.tree, at.node, name, &[Mark::Implicit, Mark::MarkerOnly])?,
+        };
+        Ok(Some(self.ground.enter(self.tree, at, name, node)))
+    }
+
+    fn start(&self, at: At, from: From) -> At {
+        match from {
+            From::Root => self.ground.top(self.tree),
+            From::Here => at,
         }
     }
 }
@@ -167,41 +210,80 @@ pub(super) struct Way {
     pub node: Option<Node>,
 }
 
-pub(super) fn find(tree: &Tree, components: &[&[u8]]) -> Result<Way, Fault> {
+pub(super) fn find(tree: &Tree, ground: Ground<'_>, components: &[&[u8]]) -> Result<Way, Fault> {
     let Some((name, directory)) = components.split_last() else {
         return Ok(Way { path: Vec::new(), node: Some(Node::ROOT) });
     };
+    let mut search = Search { tree, ground, trail: vec![Seen::top(ground)], names: Vec::new() };
     let mut todo = Todo::new(directory);
-    let mut node = Node::ROOT;
     while let Some(next) = todo.names.pop() {
-        node = match tree.child(node, &next) {
-            _ if *next == *b".." => above(tree, node),
-            Some(Child::Inode(child, Kind::Directory)) => child,
-            Some(Child::Inode(child, Kind::Symlink)) => todo.follow(node, tree.target(child))?,
-            Some(Child::Inode(..)) => return Err(Fault::NotADirectory(shown(&next))),
-            None | Some(Child::Whiteout) => {
-                todo.names.push(next);
-                let path = join(&below(&of(tree, node), &todo.names), name);
-                return Ok(Way { path, node: None });
-            }
-        };
+        search.step(&next, &mut todo)?;
     }
-    let node_at = match tree.child(node, name) {
+    let node = match search.child(name) {
         Some(Child::Inode(child, _)) if !tree.is(child, Mark::MarkerOnly) => Some(child),
         _ => None,
     };
-    Ok(Way { path: join(&of(tree, node), name), node: node_at })
+    Ok(Way { path: join(&search.names.join(&b'/'), name), node })
 }
 
-/// The path that `names`, the next one last, lead to from `directory`.
-fn below(directory: &[u8], names: &[Cow<'_, [u8]>]) -> Vec<u8> {
-    let mut path: Vec<&[u8]> =
-        directory.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).collect();
-    for name in names.iter().rev() {
-        match &name[..] {
-            b".." => drop(path.pop()),
-            name => path.push(name),
+/// A directory on the way to a link's target: what the layer has there, and what is there below. What is removed below
+/// counts as well, as it may be linked to.
+#[derive(Clone, Copy)]
+struct Seen {
+    node: Option<Node>,
+    below: Option<Id>,
+}
+
+impl Seen {
+    fn top(ground: Ground<'_>) -> Self {
+        Self { node: Some(Node::ROOT), below: ground.root() }
+    }
+}
+
+struct Search<'t, 'a> {
+    tree: &'t Tree,
+    ground: Ground<'a>,
+    /// The root, and the directories of `names` in it.
+    trail: Vec<Seen>,
+    names: Vec<Vec<u8>>,
+}
+
+impl Search<'_, '_> {
+    fn here(&self) -> Seen {
+        self.trail.last().copied().unwrap_or_else(|| Seen::top(self.ground))
+    }
+
+    fn child(&self, name: &[u8]) -> Option<Child> {
+        self.here().node.and_then(|node| self.tree.child(node, name))
+    }
+
+    fn step(&mut self, name: &[u8], todo: &mut Todo<'_>) -> Result<(), Fault> {
+        if name == b".." {
+            self.names.pop();
+            self.trail.truncate(self.names.len() + 1);
+            return Ok(());
+        }
+        let below = self.here().below;
+        let node = match self.child(name) {
+            Some(Child::Inode(child, Kind::Directory)) => Some(child),
+            Some(Child::Inode(child, Kind::Symlink)) => {
+                return todo.follow(self.tree.target(child)).map(|from| self.start(from));
+            }
+            Some(Child::Inode(..)) => return Err(Fault::NotADirectory(shown(name))),
+            None | Some(Child::Whiteout) => match self.ground.symlink(below, name) {
+                Some(target) => return todo.follow(target).map(|from| self.start(from)),
+                None => None,
+            },
+        };
+        self.trail.push(Seen { node, below: self.ground.directory(below, name) });
+        self.names.push(name.to_vec());
+        Ok(())
+    }
+
+    fn start(&mut self, from: From) {
+        if from == From::Root {
+            self.names.clear();
+            self.trail.truncate(1);
         }
     }
-    path.join(&b'/')
 }

@@ -12,7 +12,9 @@ use std::hash::BuildHasher;
 use hashbrown::{DefaultHashBuilder, HashTable};
 use zerocopy::IntoBytes;
 
-use super::index::format::{self, IMPLICIT, InodeRecord, MARKER_ONLY, NONE, OPAQUE, XattrRecord, low, pair};
+use super::index::format::{
+    self, IMPLICIT, InodeRecord, LATE, MARKER_ONLY, NONE, OPAQUE, XattrRecord, low, pair,
+};
 use super::index::{Extent, Id, Index, Kind, Time, Xattr};
 
 /// How many entries, and how many inodes, a tree can have.
@@ -68,12 +70,14 @@ pub enum Child {
     Inode(Node, Kind),
 }
 
-/// A directory's state against the layers below.
+/// An inode's state against the layers below; all but the last are a directory's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mark {
     Opaque,
     Implicit,
     MarkerOnly,
+    /// Entries before it led through its name.
+    Late,
 }
 
 impl Mark {
@@ -82,6 +86,7 @@ impl Mark {
             Self::Opaque => OPAQUE,
             Self::Implicit => IMPLICIT,
             Self::MarkerOnly => MARKER_ONLY,
+            Self::Late => LATE,
         }
     }
 }
@@ -237,6 +242,18 @@ impl Tree {
         let record = &self.inodes[directory.0 as usize];
         let link = self.links.get(low(record.second) as usize)?;
         (record.kind() == Kind::Directory).then(|| (Node(link.parent), self.name(link)))
+    }
+
+    /// The path of a directory, without a slash in front.
+    pub fn path(&self, directory: Node) -> Vec<u8> {
+        let mut names = Vec::new();
+        let mut node = directory;
+        while let Some((parent, name)) = self.place_of(node) {
+            names.push(name);
+            node = parent;
+        }
+        names.reverse();
+        names.join(&b'/')
     }
 
     pub fn child(&self, directory: Node, name: &[u8]) -> Option<Child> {

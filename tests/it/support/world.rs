@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -317,7 +318,8 @@ fn image(tars: &[Vec<u8>]) -> Below {
     let layers: Vec<Arc<Layer>> = tars.iter().map(|tar| Arc::new(layer(tar))).collect();
     let indexes: Vec<&Index> = layers.iter().map(|layer| layer.index()).collect();
     let key = Digest::of(b"a chain");
-    let tree = Index::from_bytes(lower::merge(&indexes, key).unwrap(), &key).unwrap();
+    let open = |number: u16| Box::new(&tars[usize::from(number)][..]) as Box<dyn Read>;
+    let tree = Index::from_bytes(lower::merge(&indexes, &open, key).unwrap(), &key).unwrap();
     let contents = Contents::new(layers, Arc::new(ChunkCache::new(1 << 20)), None);
     lower::image(Arc::new(Lower::new(tree, contents)))
 }
