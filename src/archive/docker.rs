@@ -11,7 +11,7 @@ const NAME: &str = "manifest.json";
 
 /// The images that `manifest.json` lists; `None` where there is none.
 pub fn images(files: &Files) -> Result<Option<Vec<Saved>>> {
-    let Some(text) = files.document(NAME)? else { return Ok(None) };
+    let Some(text) = files.listing(NAME)? else { return Ok(None) };
     let invalid = |source| Error::Json { path: files.path().to_owned(), name: NAME.to_owned(), source };
     let entries: Option<Vec<Map<String, Value>>> = serde_json::from_slice(&text).map_err(invalid)?;
     entries.unwrap_or_default().into_iter().map(|entry| image(files, &entry)).collect::<Result<_>>().map(Some)

@@ -166,6 +166,12 @@ impl Files {
         Ok(Some(bytes))
     }
 
+    /// The same of one that no digest names. It may have been written by hand, with an editor's mark before the text.
+    pub fn listing(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let text = self.document(name)?;
+        Ok(text.map(|text| text.strip_prefix(b"\xef\xbb\xbf").map(<[u8]>::to_vec).unwrap_or(text)))
+    }
+
     fn read(&self, found: &Found) -> Result<Vec<u8>> {
         let size = found.range.size;
         let (path, name) = (self.path.clone(), found.name.clone());

@@ -37,10 +37,9 @@ struct Root {
 impl Layout {
     /// Reads `index.json`; `None` where there is none.
     pub fn read(files: &Files) -> Result<Option<Self>> {
-        let Some(text) = files.document(INDEX)? else { return Ok(None) };
+        let Some(text) = files.listing(INDEX)? else { return Ok(None) };
         let invalid = |source| Error::Json { path: files.path().to_owned(), name: INDEX.to_owned(), source };
-        let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
-        let root: Option<Root> = serde_json::from_slice(text).map_err(invalid)?;
+        let root: Option<Root> = serde_json::from_slice(&text).map_err(invalid)?;
         let mut layout = Self { naming: Naming::Layout, entries: Vec::new(), passed_over: Vec::new() };
         for entry in root.and_then(|root| root.manifests).unwrap_or_default() {
             layout.add(files, entry)?;
@@ -70,8 +69,8 @@ impl Layout {
             return Ok(());
         }
         match self.find(files, &descriptor.digest)? {
-            Some(_) => self.entries.push(descriptor),
-            None => self.passed_over.push(format!("{INDEX} lists {}, which is missing", descriptor.digest)),
+            found if found.is_some() || descriptor.embedded().is_some() => self.entries.push(descriptor),
+            _ => self.passed_over.push(format!("{INDEX} lists {}, which is missing", descriptor.digest)),
         }
         Ok(())
     }

@@ -141,7 +141,7 @@ fn bare_layer() -> Kind {
 
 /// In a directory, `manifest.json` may also be that of `dir:`, which is no list.
 fn docker_unless_dir(files: &Files) -> Result<Option<Kind>> {
-    let text = files.document("manifest.json")?.unwrap_or_default();
+    let text = files.listing("manifest.json")?.unwrap_or_default();
     match text.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{') => dir(files),
         _ => docker(files),

@@ -13,6 +13,9 @@ impl Source for Archive {
         if let Some(Made::Document(bytes)) = self.made.lock().get(&descriptor.digest) {
             return Ok(bytes.clone());
         }
+        if let Some(bytes) = descriptor.embedded() {
+            return Ok(bytes);
+        }
         let missing = || image::Error::Missing(descriptor.digest);
         let layout = self.layout().ok_or_else(missing)?;
         let bytes = layout.document(&self.files, &descriptor.digest).map_err(image::Error::source)?;

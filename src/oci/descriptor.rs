@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::{Digest, Platform, Reference, lenient, media};
@@ -30,6 +32,9 @@ pub struct Descriptor {
     pub platform: Option<Platform>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub artifact_type: Option<String>,
+    /// The content itself, in base64; see [`Descriptor::embedded`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
 }
 
 impl Descriptor {
@@ -43,12 +48,20 @@ impl Descriptor {
             annotations: BTreeMap::new(),
             platform: None,
             artifact_type: None,
+            data: None,
         }
     }
 
     /// The descriptor of `bytes`.
     pub fn of(media_type: impl Into<MediaType>, bytes: &[u8]) -> Self {
         Self::new(media_type, Digest::of(bytes), bytes.len() as u64)
+    }
+
+    /// The content that the descriptor holds, if it is what the digest names; where it is not, the blob counts, as it
+    /// does for containerd.
+    pub fn embedded(&self) -> Option<Vec<u8>> {
+        let bytes = STANDARD.decode(self.data.as_ref()?).ok()?;
+        (Digest::of(&bytes) == self.digest).then_some(bytes)
     }
 
     pub fn is_index(&self) -> bool {
@@ -92,6 +105,13 @@ mod tests {
         let text =
             format!(r#"{{"digest":"{digest}","size":0,"urls":null,"annotations":null,"platform":null}}"#);
         assert_eq!(parse(&text), Ok(Descriptor::new("", digest, 0)));
+    }
+
+    #[test]
+    fn embedded_content_counts_only_if_it_is_what_the_digest_names() {
+        let embedded = |data: &str| Descriptor { data: Some(data.to_owned()), ..Descriptor::of("", b"{}") };
+        let found = ["e30=", "e30", "W10=", "\u{e9}"].map(|data| embedded(data).embedded());
+        assert_eq!(found, [Some(b"{}".to_vec()), None, None, None]);
     }
 
     #[test]

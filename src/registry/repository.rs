@@ -154,6 +154,9 @@ impl Repository {
         if let Some(bytes) = self.documents.lock().kept.get(&descriptor.digest) {
             return Ok(bytes.clone());
         }
+        if let Some(bytes) = descriptor.embedded() {
+            return Ok(bytes);
+        }
         let kind = descriptor.media_type.as_str();
         let answer = match kind.is_empty() || media::is_index(kind) || media::is_manifest(kind) {
             true => self.get_manifest(&descriptor.digest.to_string()),

@@ -57,6 +57,21 @@ fn keys_are_read_in_any_case_and_names_may_be_null_absent_or_empty() {
 }
 
 #[test]
+fn an_editors_mark_before_the_text_is_passed_over() {
+    let place = place();
+    let bottom = layer("a");
+    let config = config(&host(), &[&bottom]).to_string();
+    let manifest = "\u{feff}[{\"Config\": \"c.json\", \"Layers\": [\"l.tar\"]}]";
+    let entries = [
+        ("manifest.json", file(manifest.as_bytes())),
+        ("c.json", file(config.as_bytes())),
+        ("l.tar", file(&bottom)),
+    ];
+    let (image, _) = place.image(&place.write("x.tar", &tar(&entries)), None).unwrap();
+    assert_eq!(image.config.bytes(), config.as_bytes());
+}
+
+#[test]
 fn a_layer_may_be_a_link_to_another_member_and_never_to_anything_else() {
     let place = place();
     let bottom = layer("a");

@@ -1,5 +1,8 @@
 //! OCI layouts, as directories and as tars, and `dir:`.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
 use super::*;
 
 /// The blobs and the index of a layout.
@@ -73,6 +76,26 @@ fn a_layout_is_read_as_a_directory_and_as_a_tar() {
         let layers = read.layers().unwrap();
         assert!(archive.place(&layers[0].descriptor).unwrap().is_some(), "layers are read in place");
     }
+}
+
+#[test]
+fn a_document_may_stand_in_its_descriptor_alone() {
+    let place = place();
+    let mut layout = Layout::default();
+    let image = layout.image("a");
+    let manifest = layout.blobs.pop().unwrap();
+    let embedded = |bytes: &[u8]| Descriptor { data: Some(STANDARD.encode(bytes)), ..image.clone() };
+    let path = layout.list(&embedded(&manifest), named("v1")).directory(&place, "x");
+    let (read, _) = place.image(&path, Some("v1")).unwrap();
+    assert_eq!(read.manifest.bytes(), manifest);
+
+    // What is not what the digest names is nothing.
+    let mut other = Layout::default();
+    other.image("a");
+    other.blobs.pop();
+    let path = other.list(&embedded(b"{}"), named("v1")).directory(&place, "y");
+    let missing = format!("index.json lists {}, which is missing", image.digest);
+    assert_eq!(place.refusal(&path, None), format!("no image in y: {missing}"));
 }
 
 #[test]
