@@ -9,16 +9,16 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use fuser::{
-    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, Generation, INodeNo, InitFlags,
-    IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, PollEvents, PollFlags, PollNotifier,
-    RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty,
-    ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite, ReplyXattr, Request,
-    TimeOrNow, WriteFlags,
+    BsdFileFlags, CopyFileRangeFlags, Errno, FileHandle, Filesystem, FopenFlags, Generation, INodeNo,
+    InitFlags, IoctlFlags, KernelConfig, LockOwner, OpenAccMode, OpenFlags, PollEvents, PollFlags,
+    PollNotifier, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyLseek, ReplyOpen, ReplyPoll, ReplyStatfs, ReplyWrite,
+    ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use super::answer::{Refuse, answer, guarded, reply_xattr};
 use super::convert::{self, UNLIMITED, file_attributes, file_type};
-use super::passthrough::Passthrough;
+use super::passthrough::{Passthrough, STACK_DEPTH, Way};
 use super::pool::{Job, Pool};
 use crate::union::{self, NAME_MAX, NodeId, Union};
 
@@ -28,8 +28,6 @@ const BLOCK: u32 = 4096;
 /// The most the kernel reads with one request is the greater of this and its readahead.
 const LARGEST_REQUEST: u32 = 1 << 20;
 const MOST_BACKGROUND: u16 = 64;
-/// Over file systems that lie over no other, so that an overlay can still be mounted over this one.
-const STACK_DEPTH: u32 = 1;
 
 pub struct Adapter {
     union: Arc<Union>,
@@ -69,6 +67,22 @@ impl Adapter {
             Err(union::Error::Answer(union::Errno::NOENT)) => Ok(convert::no_entry()),
             Err(error) => Err(error),
         }
+    }
+
+    /// A handle says nothing: files are known by their inodes.
+    fn open_by(&self, passthrough: &Passthrough, node: NodeId, reply: ReplyOpen) {
+        let whole = || self.union.whole_file(node);
+        answer("opening a file", reply, whole, |reply, file| {
+            match passthrough.open(node, || file.map(|file| reply.open_backing(&*file))) {
+                Way::PassedThrough(backing) => {
+                    reply.opened_passthrough(FileHandle(0), FopenFlags::FOPEN_NOFLUSH, &backing);
+                }
+                Way::Asked { .. } => {
+                    let flags = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH;
+                    reply.opened(FileHandle(0), flags);
+                }
+            }
+        });
     }
 }
 
@@ -118,7 +132,7 @@ impl Filesystem for Adapter {
     fn open(&self, _: &Request, ino: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
         match (flags.acc_mode(), &self.passthrough) {
             (OpenAccMode::O_RDONLY, None) => reply.refuse(Errno::ENOSYS),
-            (OpenAccMode::O_RDONLY, Some(passthrough)) => passthrough.open(&self.union, node(ino), reply),
+            (OpenAccMode::O_RDONLY, Some(passthrough)) => self.open_by(passthrough, node(ino), reply),
             _ => reply.refuse(Errno::EROFS),
         }
     }

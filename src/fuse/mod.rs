@@ -5,6 +5,7 @@ mod answer;
 mod convert;
 mod listener;
 mod measure;
+mod opening;
 mod passthrough;
 mod pool;
 mod session;

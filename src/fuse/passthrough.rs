@@ -1,49 +1,46 @@
-//! Files that the kernel reads without asking: those that are cached whole are opened in the place of what is in the
-//! image. How a file is opened stays so until its last handle is closed, since the kernel takes no other then.
+//! Files that the kernel reads and writes without asking: it is given a file to use in the place of ours. How a file is
+//! opened stays so until its last handle is closed, since the kernel takes no other then.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::io;
+use std::sync::Arc;
 
-use fuser::{BackingId, FileHandle, FopenFlags, ReplyOpen};
+use fuser::BackingId;
 use parking_lot::Mutex;
 
-use super::answer::answer;
-use crate::union::{NodeId, Union};
+use crate::union::NodeId;
+
+/// Over file systems that lie over no other, so that an overlay can still be mounted over this one.
+pub const STACK_DEPTH: u32 = 1;
 
 #[derive(Default)]
 pub struct Passthrough(Mutex<HashMap<NodeId, Opened>>);
 
 struct Opened {
     handles: usize,
-    /// None: its reads are asked for.
-    backing: Option<BackingId>,
+    /// None: it is asked for.
+    backing: Option<Arc<BackingId>>,
+}
+
+/// How a handle is opened.
+pub enum Way {
+    PassedThrough(Arc<BackingId>),
+    /// Each read and write is asked for, and the kernel keeps pages.
+    Asked {
+        is_first: bool,
+    },
 }
 
 impl Passthrough {
-    pub fn open(&self, union: &Union, node: NodeId, reply: ReplyOpen) {
-        answer(
-            "opening a file",
-            reply,
-            || union.whole_file(node),
-            |reply, file| {
-                let mut open = self.0.lock();
-                let opened = open.entry(node).or_insert_with(|| {
-                    let backing = file.and_then(|file| backing(&reply, &file));
-                    Opened { handles: 0, backing }
-                });
-                opened.handles += 1;
-                // A handle says nothing: files are known by their inodes.
-                match &opened.backing {
-                    Some(backing) => {
-                        reply.opened_passthrough(FileHandle(0), FopenFlags::FOPEN_NOFLUSH, backing)
-                    }
-                    None => {
-                        let flags = FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH;
-                        reply.opened(FileHandle(0), flags);
-                    }
-                }
-            },
-        );
+    /// Counts one handle more. The first decides, by what `back` gives the kernel.
+    pub fn open(&self, node: NodeId, back: impl FnOnce() -> Option<io::Result<BackingId>>) -> Way {
+        let mut open = self.0.lock();
+        let opened = open.entry(node).or_insert_with(|| Opened { handles: 0, backing: backing(back()) });
+        opened.handles += 1;
+        match &opened.backing {
+            Some(backing) => Way::PassedThrough(backing.clone()),
+            None => Way::Asked { is_first: opened.handles == 1 },
+        }
     }
 
     pub fn release(&self, node: NodeId) {
@@ -58,9 +55,12 @@ impl Passthrough {
 }
 
 /// The kernel takes no file of a file system that lies over others.
-fn backing(reply: &ReplyOpen, file: &File) -> Option<BackingId> {
-    reply
-        .open_backing(file)
-        .inspect_err(|error| log::warn!("passing a cached file to the kernel: {error}"))
-        .ok()
+fn backing(given: Option<io::Result<BackingId>>) -> Option<Arc<BackingId>> {
+    match given? {
+        Ok(backing) => Some(Arc::new(backing)),
+        Err(error) => {
+            log::debug!("passing a file to the kernel: {error}");
+            None
+        }
+    }
 }

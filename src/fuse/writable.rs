@@ -19,6 +19,8 @@ use fuser::{
 
 use super::answer::{Refuse, answer, reply_xattr};
 use super::convert::{self, file_attributes, file_type};
+use super::opening::{Entry, Opener};
+use super::passthrough::STACK_DEPTH;
 use super::pool::{Job, Pool};
 use crate::union::overlay::{
     Access, Caller, Change, Handle, Kill, Listed, Make, Name, Opening, Space, Wanted,
@@ -26,7 +28,7 @@ use crate::union::overlay::{
 use crate::union::{self, Attributes, NodeId, Overlay};
 
 /// A number is never given to another file while the kernel knows it.
-const GENERATION: Generation = Generation(0);
+pub(super) const GENERATION: Generation = Generation(0);
 const MOST_BACKGROUND: u16 = 64;
 /// A file of this size is copied in less time than handing it to another thread is worth.
 const AT_ONCE: u64 = 64 << 10;
@@ -41,17 +43,21 @@ pub struct Settings {
     pub access_lists: bool,
     pub xattrs: bool,
     pub max_write: u32,
+    /// The kernel reads and writes files that are all in the upper by itself.
+    pub passthrough: bool,
 }
 
 pub struct Writable {
     overlay: Arc<Overlay>,
     pool: Pool,
     settings: Settings,
+    opener: Opener,
 }
 
 impl Writable {
     pub fn new(overlay: Arc<Overlay>, pool: Pool, settings: Settings) -> Self {
-        Self { overlay, pool, settings }
+        let opener = Opener::new(&settings);
+        Self { overlay, pool, settings, opener }
     }
 
     /// The kernel keeps locks itself: so they stay when a file is copied up.
@@ -71,15 +77,8 @@ impl Writable {
             | InitFlags::FUSE_MAX_PAGES;
         flags.set(InitFlags::FUSE_POSIX_ACL, self.settings.access_lists && self.settings.xattrs);
         flags.set(InitFlags::FUSE_WRITEBACK_CACHE, self.settings.writeback);
+        flags.set(InitFlags::FUSE_PASSTHROUGH, self.settings.passthrough);
         flags
-    }
-
-    /// A writer's close is told only where the kernel still has data of it.
-    fn opened(&self) -> FopenFlags {
-        match self.settings.writeback {
-            true => FopenFlags::FOPEN_KEEP_CACHE,
-            false => FopenFlags::FOPEN_KEEP_CACHE | FopenFlags::FOPEN_NOFLUSH,
-        }
     }
 
     fn enter(&self, reply: ReplyEntry, attributes: &Attributes) {
@@ -152,6 +151,12 @@ fn full(is_full: bool) -> ControlFlow<()> {
 impl Filesystem for Writable {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
         let flags = self.wanted() & config.capabilities();
+        if flags.contains(InitFlags::FUSE_PASSTHROUGH) {
+            // Fails only for a depth that no kernel has.
+            let _ = config.set_max_stack_depth(STACK_DEPTH);
+        } else {
+            self.opener.ask_always();
+        }
         // Each call fails only for a value out of a range these are in.
         let _ = config.add_capabilities(flags);
         let _ = config.set_max_background(MOST_BACKGROUND);
@@ -322,9 +327,8 @@ impl Filesystem for Writable {
         let caller = caller(request, umask);
         let created = || self.overlay.create(caller, at(parent, name), convert::permissions(mode));
         answer("creating a file", reply, created, |reply, (made, handle)| {
-            let attributes = file_attributes(&made);
-            let handle = FileHandle(handle.number());
-            reply.created(&self.settings.timeout, &attributes, GENERATION, handle, self.opened());
+            let entry = Entry { timeout: self.settings.timeout, attributes: file_attributes(&made) };
+            self.opener.created(&self.overlay, handle, entry, reply);
         });
     }
 
@@ -338,10 +342,10 @@ impl Filesystem for Writable {
             }
             _ => 0,
         };
-        let flags = self.opened();
+        let (opener, overlay) = (self.opener.clone(), self.overlay.clone());
         let opened = move |overlay: &Overlay| overlay.open(node(ino), opening);
         self.copying(copied, "opening a file", reply, opened, move |reply, handle| {
-            reply.opened(FileHandle(handle.number()), flags);
+            opener.opened(&overlay, handle, reply);
         });
     }
 
@@ -356,6 +360,7 @@ impl Filesystem for Writable {
         reply: ReplyEmpty,
     ) {
         let released = || {
+            self.opener.release(Handle::new(handle.0));
             self.overlay.release(Handle::new(handle.0));
             Ok(())
         };

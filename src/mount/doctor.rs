@@ -110,9 +110,11 @@ fn passthrough() -> Finding {
     const WHAT: &str = "passthrough";
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     match (version(&release) >= (6, 9), system::may_pass_through()) {
-        (true, true) => {
-            finding(WHAT, State::Good, "with `-o passthrough` the kernel reads cached files itself")
-        }
+        (true, true) => finding(
+            WHAT,
+            State::Good,
+            "the kernel reads and writes an upper's files itself, and with `-o passthrough` reads cached ones",
+        ),
         (false, _) => finding(WHAT, State::Missing, "needs Linux 6.9 or later"),
         (true, false) => finding(WHAT, State::Blocked, "only root of the first user namespace may use it"),
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::words::{plain, split};
-use crate::sys::mount::{Access, Flags, Way};
+use crate::sys::mount::{Access, Flags, Way, may_pass_through};
 use crate::union::upper::{Namespace, Policy};
 use crate::union::{IdMap, Ids};
 
@@ -56,8 +56,9 @@ pub struct Options {
     pub kept: bool,
     /// `context=…` and its kin, for the kernel.
     pub labels: Vec<String>,
-    /// The kernel reads files that are cached whole by itself.
-    pub passthrough: bool,
+    /// The kernel reads by itself what is cached whole, and reads and writes what is in the upper. None: the latter, where
+    /// that is allowed.
+    pub passthrough: Option<bool>,
     /// Every request is told to the log.
     pub debug: bool,
     /// As they were given.
@@ -85,7 +86,7 @@ impl Default for Options {
             metacopy: None,
             kept: false,
             labels: Vec::new(),
-            passthrough: false,
+            passthrough: None,
             debug: false,
             text: String::new(),
         }
@@ -143,7 +144,7 @@ impl Options {
             "nosuid" => self.set_id = false,
             "exec" => self.execute = true,
             "noexec" => self.execute = false,
-            "passthrough" => self.passthrough = true,
+            "passthrough" => self.passthrough = Some(true),
             "debug" => self.debug = true,
             "volatile" => self.sync = Policy::Volatile,
             "userxattr" => self.namespace = Some(Namespace::User),
@@ -165,6 +166,7 @@ impl Options {
             "writeback" => self.writeback = number(name, value)? != 0,
             "fsync" => self.sync = sync(value)?,
             "metacopy" => self.metacopy = Some(switch("metacopy", value)?),
+            "passthrough" => self.passthrough = Some(switch("passthrough", value)?),
             "context" | "fscontext" | "defcontext" | "rootcontext" => {
                 self.labels.push(format!("{name}=\"{value}\""));
             }
@@ -203,12 +205,16 @@ impl Options {
     }
 
     /// For what is written to.
-    pub fn refuse_image_words(&self) -> Result<(), InvalidOption> {
-        const WHY: &str = "a file that is written to is not read past plyfs";
-        match self.passthrough {
-            true => Err(InvalidOption::Refused { word: "passthrough".to_owned(), why: WHY }),
-            false => Ok(()),
+    pub fn refuse_contradictions(&self) -> Result<(), InvalidOption> {
+        const WHY: &str = "with `writeback` the kernel keeps what is written, and passes no file through";
+        match (self.passthrough, self.writeback) {
+            (Some(true), true) => Err(InvalidOption::Refused { word: "passthrough".to_owned(), why: WHY }),
+            _ => Ok(()),
         }
+    }
+
+    pub(super) fn passes_what_is_written(&self) -> bool {
+        !self.writeback && self.passthrough.unwrap_or_else(may_pass_through)
     }
 
     /// Root's mounts are like any file system's; a plain user's are the user's own.

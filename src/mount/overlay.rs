@@ -122,6 +122,11 @@ impl Words {
         if lowers.is_empty() {
             return Err(InvalidOption::Missing("lowerdir"));
         }
+        options.refuse_contradictions()?;
+        if upper.is_none() && options.passthrough == Some(true) {
+            let why = "without an upper there is no file to give to the kernel";
+            return Err(InvalidOption::Refused { word: "passthrough".to_owned(), why });
+        }
         let upper = match (upper, work) {
             (Some(upper), Some(work)) => Some(UpperPaths { upper, work }),
             (Some(_), None) => return Err(InvalidOption::Missing("workdir")),
@@ -149,7 +154,6 @@ fn mapping(name: &'static str, value: &str) -> Result<Ids, InvalidOption> {
 fn refusal(word: &str) -> Option<&'static str> {
     let (name, value) = word.split_once('=').unwrap_or((word, ""));
     match (name, value) {
-        ("passthrough", _) => Some("a file that is written to is not read past plyfs"),
         ("plugins", _) => Some("plugins are not supported"),
         ("nfs_export", "on") => Some("an exported union is not supported"),
         ("index", "on") => Some("an index of hard links is not kept"),

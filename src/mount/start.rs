@@ -86,7 +86,7 @@ pub fn start(tree: Tree, request: Request) -> Result<Live, Error> {
     if options.debug {
         log::set_max_level(log::LevelFilter::Trace);
     }
-    if options.passthrough && !system::may_pass_through() {
+    if options.passthrough == Some(true) && !system::may_pass_through() {
         return Err(Error::NoPassthrough);
     }
     let place = place(&request)?;
@@ -141,7 +141,7 @@ fn count(held: &Held) {
 const LARGEST_WRITE: u32 = 1 << 20;
 
 fn prepare(tree: Tree, options: &Options) -> io::Result<(Prepared, Option<Handed>)> {
-    let opens = if options.passthrough { Opens::PassedThrough } else { Opens::Unasked };
+    let opens = if options.passthrough == Some(true) { Opens::PassedThrough } else { Opens::Unasked };
     Ok(match tree {
         Tree::Image(union) => (Prepared::read_only(union, opens)?, None),
         Tree::Kernel { image, upper } => (Prepared::read_only(image, opens)?, Some(upper)),
@@ -153,6 +153,7 @@ fn prepare(tree: Tree, options: &Options) -> io::Result<(Prepared, Option<Handed
                 access_lists: options.access_lists,
                 xattrs: options.xattrs,
                 max_write: options.max_write.unwrap_or(LARGEST_WRITE),
+                passthrough: options.passes_what_is_written(),
             };
             (Prepared::writable(*overlay, settings)?, None)
         }

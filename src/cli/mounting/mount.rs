@@ -40,7 +40,8 @@ pub struct Arguments {
     /// Options of mount(8): allow_other, dev, suid, noexec, uid=N, gid=N, fsname=NAME, max_read=N; passthrough, by which
     /// the kernel itself reads large files once they are cached whole; with an upper also volatile,
     /// fsync=auto|strict|volatile, writeback=1, timeout=SECONDS, userxattr, noacl, noxattrs, max_write=N,
-    /// metacopy=on|off
+    /// metacopy=on|off, passthrough=off, by which the kernel does not read and write what is in the upper itself, as it
+    /// does for root
     #[arg(short, value_name = "OPTIONS")]
     options: Vec<String>,
     /// As the image is; this is so unless one of the following is given
@@ -114,7 +115,7 @@ impl Arguments {
             }),
             Upper::None => options.refuse_upper_words().map(|()| options),
             Upper::Kept { .. } | Upper::Own(_) => {
-                options.refuse_image_words().map(|()| options.of_a_writer())
+                options.refuse_contradictions().map(|()| options.of_a_writer())
             }
         }
     }

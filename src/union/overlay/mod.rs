@@ -36,6 +36,7 @@ use super::upper::{self, Dir, Upper};
 use super::{Attributes, Errno, Error, IdMap, NodeId, Result};
 use crate::lower::{self, Below};
 pub use copy_up::Wanted;
+pub use open::Passing;
 pub use unfilled::Sealed;
 pub use words::{
     Access, Allocate, Allocation, Caller, Change, Handle, Kill, Listed, Make, Moment, Name, Opening,

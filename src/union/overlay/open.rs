@@ -19,6 +19,17 @@ pub(super) enum Source {
     Partial(Partial),
 }
 
+/// Whether the kernel may read and write a file by itself.
+pub enum Passing {
+    /// Its content is below, at least in part.
+    NotYet,
+    /// It is all in the upper, and who writes to it takes something away that we have to see to.
+    NotNow,
+    File(Arc<File>),
+}
+
+const SET_ID: u32 = 0o6000;
+
 impl Overlay {
     pub fn open(&self, node: NodeId, opening: Opening) -> Result<Handle> {
         match self.nodes.read().get(node)?.kind {
@@ -71,6 +82,26 @@ impl Overlay {
             let dropped = nodes.drop_unused(id);
             self.close_directories(&dropped);
         }
+    }
+
+    /// Of an open file. What can't be found out is asked for.
+    pub fn passing(&self, id: NodeId) -> Passing {
+        // Asked first: what is in the upper stays there, and a file of the lower side must never be passed.
+        if !self.is_in_upper(id) {
+            return Passing::NotYet;
+        }
+        match self.source(id) {
+            Ok(Source::File(file)) => match rustix::fs::fstat(&*file) {
+                Ok(stat) if stat.st_mode & SET_ID == 0 => Passing::File(file),
+                _ => Passing::NotNow,
+            },
+            Ok(Source::Lower(_) | Source::Partial(_)) => Passing::NotYet,
+            Err(_) => Passing::NotNow,
+        }
+    }
+
+    fn is_in_upper(&self, id: NodeId) -> bool {
+        self.nodes.read().get(id).is_ok_and(|node| !matches!(node.place, Place::Lower(_)))
     }
 
     /// What to read from. It is asked for anew at each read, since a copy-up changes it.

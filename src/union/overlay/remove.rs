@@ -10,7 +10,7 @@ use super::copy_up::Wanted;
 use super::lookup::check_live;
 use super::nodes::{Nodes, Place};
 use super::upper::{self, Dir};
-use super::{Errno, Error, Name, NodeId, Overlay, Result};
+use super::{Errno, Error, Name, NodeId, Overlay, Result, fault};
 use crate::layer::Kind;
 
 /// A name to be taken away.
@@ -99,7 +99,10 @@ impl Overlay {
 
     /// What shows through if the upper has nothing at a name.
     pub(super) fn below(&self, nodes: &Nodes, at: Name<'_>) -> Result<upper::Below> {
-        Ok(match self.sides(nodes, at.parent, at.name)?.lower {
+        let below = nodes.directory(at.parent)?.below();
+        let shown =
+            below.map(|below| below.lookup(at.name)).transpose().map_err(fault("looking up a name"))?;
+        Ok(match shown.flatten() {
             Some(_) => upper::Below::Something,
             None => upper::Below::Nothing,
         })
