@@ -13,6 +13,7 @@ mod load;
 mod made;
 mod outgoing;
 mod removal;
+pub mod repair;
 mod select;
 mod side_by_side;
 mod sink;

@@ -1,18 +1,13 @@
-//! Whether what is in the store is what it should be, and setting right what is not.
-//!
-//! Every byte is read: of blobs, and of what was derived from them. What can be made again is made again; a blob that
-//! is wrong is set aside, and one that was set aside and is whole again comes back.
+//! Whether what is in the store is what it should be. Every byte is read: of blobs, and of what was derived from them.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
 
-use super::intake::Intake;
 use super::side_by_side::{side_by_side, workers};
 use super::stored::{Entry, Stored};
 use super::{Error, Image, LayerOf, Progress, Result, Source};
-use crate::layer::pass::SidecarPolicy;
 use crate::layer::sidecar::Sidecar;
 use crate::layer::{Index, index};
 use crate::oci::{Descriptor, Digest, Document, Hasher, media};
@@ -56,14 +51,6 @@ pub enum Problem {
 pub struct Fault {
     pub object: Object,
     pub problem: Problem,
-}
-
-/// What became of a fault.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    Mended(&'static str),
-    /// The image has to be fetched again.
-    Open(&'static str),
 }
 
 /// How many there are of each kind, and how large they are together.
@@ -360,83 +347,5 @@ fn damage(checked: Result<(), index::Error>) -> Result<Option<Problem>> {
         Ok(()) => Ok(None),
         Err(index::Error::Damaged { fault, .. }) => Ok(Some(Problem::Damaged(fault.to_owned()))),
         Err(error @ index::Error::Unreadable { .. }) => Err(Error::Index(error)),
-    }
-}
-
-/// Sets right what can be, each fault in its turn. What was set aside and is whole comes first: it may be what is
-/// missing elsewhere.
-pub fn repair(store: &Store, faults: &[Fault]) -> Result<Vec<Outcome>> {
-    let _lease = store.lease()?;
-    let mut restored = HashSet::new();
-    for fault in faults {
-        if let (Object::Aside(digest), Problem::Whole) = (&fault.object, &fault.problem) {
-            store.restore(digest)?;
-            restored.insert(*digest);
-        }
-    }
-    let stored = Stored::new(store);
-    faults.iter().map(|fault| mend(store, &stored, &restored, fault)).collect()
-}
-
-fn mend(store: &Store, stored: &Stored, restored: &HashSet<Digest>, fault: &Fault) -> Result<Outcome> {
-    match (&fault.object, &fault.problem) {
-        (Object::Aside(_), _) => Ok(Outcome::Mended("it is back in its place")),
-        (Object::Blob(digest), _) if restored.contains(digest) => {
-            Ok(Outcome::Mended("the one that was set aside is in its place"))
-        }
-        (Object::Blob(digest), Problem::Changed { .. }) => {
-            store.set_aside(digest)?;
-            Ok(match is_needed(store, digest)? {
-                true => Outcome::Open("set aside; the image has to be pulled or loaded again"),
-                false => Outcome::Mended("set aside; no image needs it"),
-            })
-        }
-        (Object::Blob(_), Problem::Missing { .. }) => {
-            Ok(Outcome::Open("the image has to be pulled or loaded again"))
-        }
-        (Object::Blob(_), _) => Ok(Outcome::Open("the image itself is wrong")),
-        (Object::Index(layer) | Object::Sidecar(layer), _) => {
-            store.drop_derived(Derived::Sidecar, layer)?;
-            store.drop_derived(Derived::Index, layer)?;
-            index_again(store, stored, layer)
-        }
-        (Object::Tree(key), _) => {
-            store.drop_derived(Derived::Tree, key)?;
-            Ok(Outcome::Mended("dropped; the next mount makes it again"))
-        }
-        (Object::CachedFile(key), _) => {
-            store.drop_cached(key)?;
-            Ok(Outcome::Mended("dropped"))
-        }
-    }
-}
-
-/// As far as can be told: where a document is corrupt, it may be.
-fn is_needed(store: &Store, blob: &Digest) -> Result<bool> {
-    match super::reachable(store) {
-        Ok(live) => Ok(live.contains(blob)),
-        Err(Error::DigestMismatch { .. }) => Ok(true),
-        Err(error) => Err(error),
-    }
-}
-
-/// Reads the layer through again, if an image of the store has it.
-fn index_again(store: &Store, stored: &Stored, digest: &Digest) -> Result<Outcome> {
-    let images = stored.entries()?;
-    let mut layers = images.iter().flat_map(|entry| stored.platforms(entry)).flat_map(|image| {
-        // One that is wrong in itself has a fault of its own.
-        image.layers().unwrap_or_default()
-    });
-    let Some(layer) = layers.find(|layer| layer.descriptor.digest == *digest) else {
-        return Ok(Outcome::Mended("dropped"));
-    };
-    let intake = Intake { store, source: stored, progress: &() };
-    match intake.make_index(stored, &layer, SidecarPolicy::WhenNeeded, None) {
-        Ok(_) => Ok(Outcome::Mended("made again")),
-        // What is wrong with the blob is a fault of its own.
-        Err(error) => {
-            log::info!("{error}");
-            Ok(Outcome::Mended("dropped"))
-        }
     }
 }

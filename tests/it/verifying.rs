@@ -4,7 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use crate::registry;
 use crate::support::place::{Place, names};
+use crate::support::server::Server;
 
 const IMAGE: &str = "name some:1\nlayer gzip\nfile a size=300000\nlayer zstd\nfile b size=5000000\nlayer plain\nfile c size=70000\n";
 
@@ -64,4 +66,79 @@ fn a_changed_byte_anywhere_is_named_and_what_can_be_made_again_is() {
     place.plyfs(&["export", "some:1", "--output", place.path("again").to_str().unwrap()]);
     assert_eq!(shown, "");
     assert!(fs::read(place.path("tree")).unwrap() == fs::read(place.path("again")).unwrap());
+}
+
+/// A store with an image that was pulled, and the paths of its blobs.
+fn pulled(place: &Place, server: &Server) -> Vec<PathBuf> {
+    registry::stocked(place, server, registry::SMALL);
+    place.plyfs(&["pull", "-q", &registry::name(server)]);
+    let blobs = place.store().join("blobs/sha256");
+    let names = names(&blobs);
+    assert_eq!(names.len(), 5);
+    names.into_iter().map(|name| blobs.join(name)).collect()
+}
+
+#[test]
+fn what_an_image_lacks_is_fetched_from_where_its_name_says() {
+    let (place, server) = (Place::new(), Server::plain());
+    let blobs = pulled(&place, &server);
+    let was: Vec<Vec<u8>> = blobs.iter().map(|blob| fs::read(blob).unwrap()).collect();
+    let lose = |blob: &PathBuf| fs::remove_file(blob).unwrap();
+    let harm = |blob: &PathBuf| flip(blob, 10);
+    let all = |act: &dyn Fn(&PathBuf)| blobs.iter().for_each(act);
+    let damages: Vec<(String, Box<dyn Fn()>)> = blobs
+        .iter()
+        .flat_map(|blob| {
+            let name = blob.display();
+            let damages: [(String, Box<dyn Fn()>); 2] = [
+                (format!("{name} is lost"), Box::new(move || lose(blob))),
+                (format!("{name} is harmed"), Box::new(move || harm(blob))),
+            ];
+            damages
+        })
+        .chain([
+            ("all are lost".to_owned(), Box::new(move || all(&lose)) as Box<dyn Fn()>),
+            ("all are harmed".to_owned(), Box::new(move || all(&harm))),
+        ])
+        .collect();
+    for (damage, act) in damages {
+        act();
+        let repaired = place.run(&["verify", "--repair"]);
+        let said = String::from_utf8_lossy(&repaired.stdout);
+        assert!(repaired.status.success(), "{damage}: {repaired:?}");
+        assert!(said.contains(&format!("fetched from {}\n", registry::name(&server))), "{damage}: {said}");
+        assert_eq!(place.plyfs(&["verify", "--quiet"]), "", "{damage}");
+        registry::assert_whole(&place, &registry::name(&server));
+        let is: Vec<Vec<u8>> = blobs.iter().map(|blob| fs::read(blob).unwrap()).collect();
+        assert!(is == was, "{damage}");
+    }
+}
+
+#[test]
+fn what_a_registry_no_longer_has_or_has_otherwise_is_said_and_not_kept() {
+    let (place, server) = (Place::new(), Server::plain());
+    let blobs = pulled(&place, &server);
+    let layer = blobs.iter().max_by_key(|blob| fs::metadata(blob).unwrap().len()).unwrap();
+    let digest = format!("sha256:{}", layer.file_name().unwrap().to_str().unwrap());
+    let kept = server.shelves.blobs.lock().unwrap().remove(&digest).unwrap();
+    fs::remove_file(layer).unwrap();
+    let repair = |words: &[&str]| {
+        let repaired = place.run(&[&["verify", "--repair", "--format", "{{.Outcome}}"], words].concat());
+        assert_eq!(repaired.status.code(), Some(1), "{repaired:?}");
+        assert!(!layer.exists());
+        String::from_utf8(repaired.stdout).unwrap()
+    };
+    let said = repair(&[]);
+    let start = format!("fetching it from {}: ", registry::name(&server));
+    assert!(said.starts_with(&start) && said.contains(&digest), "{said}");
+    let mut wrong = kept.clone();
+    wrong[100] ^= 1;
+    server.shelves.blobs.lock().unwrap().insert(digest.clone(), wrong);
+    assert!(repair(&[]).starts_with(&start));
+    server.log();
+    assert_eq!(repair(&["--offline"]), "the image has to be pulled or loaded again\n");
+    assert_eq!(server.log(), Vec::<String>::new());
+    server.shelves.blobs.lock().unwrap().insert(digest, kept);
+    place.plyfs(&["verify", "--repair"]);
+    registry::assert_whole(&place, &registry::name(&server));
 }

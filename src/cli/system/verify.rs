@@ -5,23 +5,31 @@ use std::io::Write;
 use serde_json::json;
 
 use crate::cli::context::Context;
-use crate::cli::error::{Told, Usage};
+use crate::cli::error::{Told as AlreadyTold, Usage};
 use crate::cli::output::{Format, Output};
-use crate::cli::progress;
+use crate::cli::progress::{self, PULLING, Progress};
+use crate::cli::registry::Connection;
 use crate::cli::units;
-use crate::image::verify::{Extent, Fault, Outcome, Verification, repair};
-use crate::image::{self};
-use crate::oci::Digest;
+use crate::image::repair::{Outcome, repair};
+use crate::image::verify::{Extent, Fault, Verification};
+use crate::image::{self, Source};
+use crate::oci::{Digest, Reference};
+use crate::store::Store;
 
 /// Check everything in the store
 ///
 /// Reads all blobs, indexes, merged trees and cached files, and names what is not what it should be, one a line. Exits
-/// with 1 if something is wrong and was not set right.
+/// with 1 if something is wrong and was not set right. What an image lacks is fetched from where its name says.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Set right what can be: make again what was derived, set corrupt blobs aside, take back those that are whole
+    /// Set right what can be: make again what was derived, set corrupt blobs aside, take back those that are whole, fetch what images lack
     #[arg(long)]
     repair: bool,
+    /// Ask no registry for what images lack
+    #[arg(long)]
+    offline: bool,
+    #[command(flatten)]
+    connection: Connection,
     /// Say nothing of what is fine
     #[arg(short, long)]
     quiet: bool,
@@ -43,18 +51,46 @@ pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let faults = verification.run(&bar)?;
     bar.0.finish_and_clear();
     drop(lease);
-    let outcomes: Vec<Option<Outcome>> = match arguments.repair {
-        true => repair(&store, &faults)?.into_iter().map(Some).collect(),
-        false => vec![None; faults.len()],
+    let told: Vec<Told> = match arguments.repair {
+        true => {
+            let repaired = arguments.repair(&store, faults)?.into_iter();
+            repaired.map(|(fault, outcome)| (fault, Some(outcome))).collect()
+        }
+        false => faults.into_iter().map(|fault| (fault, None)).collect(),
     };
-    let told: Vec<(&Fault, Option<&Outcome>)> =
-        faults.iter().zip(outcomes.iter().map(Option::as_ref)).collect();
     match format {
         Some(format) => print(&told, &format)?,
         None => tell(&told, &verification.extent, arguments.quiet)?,
     }
-    let is_open = |(_, outcome): &(&Fault, Option<&Outcome>)| !matches!(outcome, Some(Outcome::Mended(_)));
-    if told.iter().any(is_open) { Err(Told::FAILED.into()) } else { Ok(()) }
+    match told.iter().all(is_mended) {
+        true => Ok(()),
+        false => Err(AlreadyTold::FAILED.into()),
+    }
+}
+
+/// What is wrong, and what became of it where it was to be set right.
+type Told = (Fault, Option<Outcome>);
+
+impl Arguments {
+    fn repair(&self, store: &Store, faults: Vec<Fault>) -> anyhow::Result<Vec<(Fault, Outcome)>> {
+        let bars = match self.quiet {
+            true => Progress::Quiet,
+            false => Progress::passing(PULLING),
+        };
+        if self.offline {
+            return Ok(repair(store, faults, None, &bars)?);
+        }
+        let registries = self.connection.registries(None)?;
+        let origin = |name: &Reference| match registries.find(name) {
+            Ok((repository, _)) => Ok(Box::new(repository) as Box<dyn Source + Send>),
+            Err(error) => Err(image::Error::source(error)),
+        };
+        Ok(repair(store, faults, Some(&origin), &bars)?)
+    }
+}
+
+fn is_mended((_, outcome): &Told) -> bool {
+    matches!(outcome, Some(Outcome::Mended(_) | Outcome::Fetched(_)))
 }
 
 /// One bar for everything.
@@ -70,22 +106,24 @@ impl image::Progress for Bar {
     fn end(&self, _: &Digest) {}
 }
 
-fn words(outcome: &Outcome) -> &'static str {
+fn words(outcome: &Outcome) -> String {
     match outcome {
-        Outcome::Mended(words) | Outcome::Open(words) => words,
+        Outcome::Mended(how) => (*how).to_owned(),
+        Outcome::Fetched(name) => format!("fetched from {}", name.familiar()),
+        Outcome::Open(why) => why.clone(),
     }
 }
 
-fn tell(told: &[(&Fault, Option<&Outcome>)], extent: &Extent, quiet: bool) -> anyhow::Result<()> {
+fn tell(told: &[Told], extent: &Extent, quiet: bool) -> anyhow::Result<()> {
     let mut out = Output::new();
     for (fault, outcome) in told {
-        let became = outcome.map_or_else(String::new, |outcome| format!("; {}", words(outcome)));
+        let became = outcome.as_ref().map_or_else(String::new, |outcome| format!("; {}", words(outcome)));
         writeln!(out, "{}: {}{became}", fault.object, fault.problem)?;
     }
     if !quiet {
         let Extent { blobs, derived, cached, bytes } = extent;
         let size = units::size(*bytes);
-        let mended = told.iter().filter(|(_, outcome)| matches!(outcome, Some(Outcome::Mended(_)))).count();
+        let mended = told.iter().filter(|told| is_mended(told)).count();
         let found = match (told.len(), mended) {
             (0, _) => "all is well".to_owned(),
             (wrong, 0) => format!("{wrong} wrong"),
@@ -99,14 +137,15 @@ fn tell(told: &[(&Fault, Option<&Outcome>)], extent: &Extent, quiet: bool) -> an
     Ok(out.finish()?)
 }
 
-fn print(told: &[(&Fault, Option<&Outcome>)], format: &Format) -> anyhow::Result<()> {
+fn print(told: &[Told], format: &Format) -> anyhow::Result<()> {
     let mut out = Output::new();
-    for (fault, outcome) in told {
+    for told in told {
+        let (fault, outcome) = told;
         let row = json!({
             "Object": fault.object.to_string(),
             "Problem": fault.problem.to_string(),
-            "Mended": matches!(outcome, Some(Outcome::Mended(_))),
-            "Outcome": outcome.map_or("", words),
+            "Mended": is_mended(told),
+            "Outcome": outcome.as_ref().map_or_else(String::new, words),
         });
         match format {
             Format::Template(template) => writeln!(out, "{}", template.render(&row)?)?,
