@@ -97,7 +97,8 @@ impl Sink for Push<'_> {
     }
 
     fn put_blob(&self, blob: &Outgoing<'_>) -> image::Result<()> {
-        Upload { repository: self.repository, blob, tries: Tries::new(self.repository.client.patience()) }
+        let tries = Tries::new(self.repository.client.patience());
+        Upload { repository: self.repository, blob, tries, manner: Manner::Parts { most: u64::MAX } }
             .run()?;
         (self.told)(blob.descriptor(), &Fate::Pushed);
         Ok(())
@@ -119,6 +120,37 @@ struct Upload<'a> {
     repository: &'a Repository,
     blob: &'a Outgoing<'a>,
     tries: Tries,
+    manner: Manner,
+}
+
+/// How the bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Manner {
+    /// In requests of their own, of so many bytes at most, before the one that ends the upload.
+    Parts { most: u64 },
+    /// With the request that ends the upload.
+    Whole,
+}
+
+/// What parts have, one after the other, where a registry, or a proxy before it, takes no large ones.
+const PARTS: [u64; 4] = [64 << 20, 16 << 20, 4 << 20, 1 << 20];
+
+impl Manner {
+    /// What else to try with a blob, where this was refused for what it is.
+    fn instead(self, fault: &Error, size: u64, least: u64) -> Option<Self> {
+        let (Self::Parts { most }, Error::Refused { status, said, .. }) = (self, fault) else { return None };
+        match status {
+            413 => {
+                let refused = most.min(size);
+                let smaller = PARTS.into_iter().find(|part| *part < refused)?;
+                let part = smaller.max(least);
+                (part < refused).then_some(Self::Parts { most: part })
+            }
+            405 | 415 | 501 => Some(Self::Whole),
+            400 | 416 if said.to_lowercase().contains("unsupported") => Some(Self::Whole),
+            _ => None,
+        }
+    }
 }
 
 /// Where an upload stands.
@@ -126,23 +158,17 @@ struct Session {
     uri: Uri,
     /// How many bytes the registry has.
     at: u64,
+    /// It wants parts to have no fewer, but for the last.
+    least: u64,
 }
 
 impl Upload<'_> {
     fn run(&mut self) -> image::Result<()> {
         let mut session = self.begin().map_err(image::Error::source)?;
-        loop {
-            let fault = match self.send(&session)? {
-                Ok(uri) => match self.finish(&uri) {
-                    Ok(()) => return Ok(()),
-                    // It may have taken it, and only been too long in saying so.
-                    Err(_) if self.is_there() => return Ok(()),
-                    Err(error) => error,
-                },
-                Err(error) => error,
-            };
+        while let Err(fault) = self.send(&mut session)? {
             session = self.go_on(session, fault).map_err(image::Error::source)?;
         }
+        Ok(())
     }
 
     fn begin(&self) -> Result<Session> {
@@ -152,25 +178,42 @@ impl Upload<'_> {
         call.payload = Payload::Bytes(&[]);
         let what = || format!("repository {}", self.repository.name);
         let answer = client.ask_patiently(&mut call)?.expect(&[200, 201, 202], what)?;
-        Ok(Session { uri: client.location(&answer.uri, answer.header("location"))?, at: 0 })
+        let least = answer.header("oci-chunk-min-length").and_then(|text| text.trim().parse().ok());
+        let uri = client.location(&answer.uri, answer.header("location"))?;
+        Ok(Session { uri, at: 0, least: least.unwrap_or(0) })
     }
 
-    /// Sends what the registry lacks; tells where to finish. A fault of ours ends it all, one of the network does not.
-    fn send(&self, session: &Session) -> image::Result<Result<Uri>> {
-        let size = self.blob.descriptor().size;
-        if session.at == size {
-            return Ok(Ok(session.uri.clone()));
+    /// Sends what the registry lacks, and ends the upload. A fault of ours ends it all, one of the network does not.
+    fn send(&self, session: &mut Session) -> image::Result<Result<()>> {
+        let left = self.blob.descriptor().size - session.at;
+        if left == 0 {
+            return Ok(self.finish(session, Payload::Bytes(&[])));
         }
         let mut bytes = self.blob.open()?;
         let mut outgoing = Watched { stream: &mut bytes, fault: None };
         if let Err(error) = io::copy(&mut Read::take(&mut outgoing, session.at), &mut io::sink()) {
             return Err(outgoing.fault.take().unwrap_or_else(|| image::Error::source(error)));
         }
-        let sent = self.patch(session, &mut outgoing, size - session.at);
+        let sent = match self.manner {
+            Manner::Whole => self.finish(session, Payload::Stream { reader: &mut outgoing, length: left }),
+            Manner::Parts { most } => self
+                .send_parts(session, &mut outgoing, most)
+                .and_then(|()| self.finish(session, Payload::Bytes(&[]))),
+        };
         match outgoing.fault.take() {
             Some(fault) => Err(fault),
             None => Ok(sent),
         }
+    }
+
+    fn send_parts(&self, session: &mut Session, bytes: &mut impl Read, most: u64) -> Result<()> {
+        let size = self.blob.descriptor().size;
+        while session.at < size {
+            let length = most.min(size - session.at);
+            session.uri = self.patch(session, &mut Read::take(&mut *bytes, length), length)?;
+            session.at += length;
+        }
+        Ok(())
     }
 
     fn patch(&self, session: &Session, bytes: &mut dyn Read, length: u64) -> Result<Uri> {
@@ -187,12 +230,20 @@ impl Upload<'_> {
         }
     }
 
-    fn finish(&self, uri: &Uri) -> Result<()> {
+    fn finish<'p>(&'p self, session: &Session, payload: Payload<'p>) -> Result<()> {
+        match self.put(&session.uri, payload) {
+            // It may have taken it, and only been too long in saying so.
+            Err(_) if self.is_there() => Ok(()),
+            finished => finished,
+        }
+    }
+
+    fn put<'p>(&'p self, uri: &Uri, payload: Payload<'p>) -> Result<()> {
         let digest = self.blob.descriptor().digest;
         let uri = with_parameter(uri, "digest", &digest.to_string());
         let uri = uri.parse().map_err(|_| self.repository.client.malformed("a Location that is none"))?;
-        let mut call = self.repository.call(Method::PUT, Target::Whole(uri));
-        call.payload = Payload::Bytes(&[]);
+        let call = Call { payload, ..Call::new(Method::PUT, Target::Whole(uri), &self.repository.scope) };
+        let mut call = call.with("content-type", "application/octet-stream");
         let answer =
             self.repository.client.ask(&mut call)?.expect(&[200, 201, 202, 204], || "upload".to_owned())?;
         check_digest(&answer.host, &digest, answer.header("docker-content-digest"))
@@ -206,6 +257,11 @@ impl Upload<'_> {
 
     /// After a fault: how far the registry has come, or a new upload if it has forgotten of this one.
     fn go_on(&mut self, session: Session, fault: Error) -> Result<Session> {
+        if let Some(manner) = self.manner.instead(&fault, self.blob.descriptor().size, session.least) {
+            log::info!("blob {}: {fault}; sending it otherwise", self.blob.descriptor().digest);
+            self.manner = manner;
+            return self.begin();
+        }
         let passing = matches!(
             &fault,
             Error::Unreachable { .. } | Error::NotFound { .. } | Error::Refused { status: 401 | 416, .. }
@@ -216,6 +272,8 @@ impl Upload<'_> {
         log::info!("blob {}: {fault}; trying again", self.blob.descriptor().digest);
         let before = session.at;
         let session = match self.ask_how_far(session) {
+            // What is sent whole begins again.
+            Ok(_) if self.manner == Manner::Whole => self.begin()?,
             Ok(session) => session,
             Err(error) => {
                 log::info!("{error}; the upload begins again");
@@ -229,7 +287,7 @@ impl Upload<'_> {
     }
 
     fn ask_how_far(&self, session: Session) -> Result<Session> {
-        let client = &self.repository.client;
+        let (client, least) = (&self.repository.client, session.least);
         let mut call = self.repository.call(Method::GET, Target::Whole(session.uri.clone()));
         let answer = client.ask_patiently(&mut call)?.expect(&[200, 202, 204], || "upload".to_owned())?;
         let uri = match answer.header("location") {
@@ -243,7 +301,7 @@ impl Upload<'_> {
             None => 0,
         };
         match at <= self.blob.descriptor().size {
-            true => Ok(Session { uri, at }),
+            true => Ok(Session { uri, at, least }),
             false => Err(client.malformed("an upload longer than what was sent")),
         }
     }
@@ -286,6 +344,27 @@ impl<R: Read> Read for Watched<'_, R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_refused_as_too_large_goes_in_smaller_parts_and_else_whole() {
+        let refused =
+            |status, said: &str| Error::Refused { host: String::new(), status, said: said.to_owned() };
+        let parts = |most| Manner::Parts { most };
+        let all = parts(u64::MAX);
+        let smaller = |manner: Manner, size, least| manner.instead(&refused(413, ""), size, least);
+        assert_eq!(smaller(all, 1 << 30, 0), Some(parts(64 << 20)));
+        assert_eq!(smaller(all, 40 << 20, 0), Some(parts(16 << 20)));
+        assert_eq!(smaller(parts(64 << 20), 1 << 30, 0), Some(parts(16 << 20)));
+        assert_eq!(smaller(parts(1 << 20), 1 << 30, 0), None);
+        // No smaller than the registry wants them.
+        assert_eq!(smaller(parts(64 << 20), 1 << 30, 20 << 20), Some(parts(20 << 20)));
+        assert_eq!(smaller(parts(20 << 20), 1 << 30, 20 << 20), None);
+        for (status, said) in [(405, ""), (501, ""), (400, "The operation is unsupported.")] {
+            assert_eq!(all.instead(&refused(status, said), 9, 0), Some(Manner::Whole), "{status}");
+            assert_eq!(Manner::Whole.instead(&refused(status, said), 9, 0), None, "{status}");
+        }
+        assert_eq!(all.instead(&refused(400, "digest invalid"), 9, 0), None);
+    }
 
     #[test]
     fn a_range_says_how_far_an_upload_is() {

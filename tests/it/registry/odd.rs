@@ -175,6 +175,14 @@ fn an_image_is_pushed_to_a_registry_that_answers_oddly() {
         ("no digests", without("Docker-Content-Digest")),
         ("cut in the middle", cut),
         ("an upload that is forgotten", forgets),
+        ("no PATCH", quirk(|request, _| (request.method == "PATCH").then(|| Reply::empty(405)))),
+        (
+            "no uploads in parts",
+            quirk(|request, _| {
+                let said = br#"{"errors":[{"code":"UNSUPPORTED"}]}"#.to_vec();
+                (request.method == "PATCH").then(|| Reply::new(400, Body::Whole(said)))
+            }),
+        ),
         (
             "too busy for a manifest at first",
             quirk(|request, shelves| {
@@ -198,6 +206,31 @@ fn an_image_is_pushed_to_a_registry_that_answers_oddly() {
         assert!(output.status.success(), "{case}: {} {:?}", said(&output), server.log());
         assert_pushed(&server, case);
     }
+}
+
+#[test]
+fn a_blob_that_is_too_large_for_one_request_goes_in_parts_that_are_as_large_as_the_registry_wants() {
+    let place = Place::new();
+    let server = Server::with(|request, shelves| {
+        if request.method == "PATCH" && request.body.len() > 20 << 20 {
+            return Some(Reply::empty(413));
+        }
+        let reply = answer(request, shelves);
+        Some(if request.method == "POST" { reply.with("OCI-Chunk-Min-Length", 17 << 20) } else { reply })
+    });
+    let image = place.image("large.tar", "layer plain\nfile a size=40000000\n");
+    place.plyfs(&["load", "-q", "-i", image.to_str().unwrap()]);
+    let id = place.plyfs(&["images", "-q"]);
+    place.plyfs(&["tag", id.trim(), &name(&server)]);
+    server.log();
+    let output = place.run(&["push", "--retry-delay", "0.01", &name(&server)]);
+    assert!(output.status.success(), "{}", said(&output));
+    let log = server.log();
+    let count = |method: &str| log.iter().filter(|line| line.starts_with(method)).count();
+    // The config in one; of the layer all, then 16 MiB that are 17, twice, and the rest.
+    assert_eq!((count("PATCH"), count("PUT")), (1 + 1 + 3, 3), "{log:?}");
+    place.plyfs(&["rmi", "-f", &name(&server)]);
+    assert!(pull(&place, &name(&server)).status.success());
 }
 
 fn load(place: &Place, name: &str) {
