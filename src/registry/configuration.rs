@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::surroundings::Surroundings;
 use super::{Error, Result};
-use crate::oci::Reference;
+use crate::oci::{InvalidReference, Reference};
 
 #[derive(Clone, Debug, Default)]
 pub struct Configuration {
@@ -19,6 +19,20 @@ pub struct Configuration {
     aliases: BTreeMap<String, String>,
     /// `None`: nobody has said anything of short names.
     search: Option<Vec<String>>,
+    short_names: ShortNames,
+    keepers: Option<Vec<String>>,
+}
+
+/// What is done with a short name that several registries may have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum ShortNames {
+    /// It is not guessed which is meant.
+    Enforcing,
+    /// The first that has it. Podman asks a person; plyfs does not.
+    #[default]
+    Permissive,
+    Disabled,
 }
 
 /// Where an image may be had.
@@ -38,6 +52,8 @@ struct File {
     registry: Vec<Registry>,
     #[serde(default)]
     aliases: BTreeMap<String, String>,
+    short_name_mode: Option<ShortNames>,
+    credential_helpers: Option<Vec<String>>,
     /// Version 1.
     registries: Option<toml::Value>,
 }
@@ -95,6 +111,8 @@ impl Configuration {
             self.search = Some(search);
         }
         self.aliases.extend(file.aliases);
+        self.short_names = file.short_name_mode.unwrap_or(self.short_names);
+        self.keepers = file.credential_helpers.or(self.keepers.take());
         for registry in file.registry {
             let registry = registry.checked()?;
             self.registries.retain(|known| known.prefix != registry.prefix);
@@ -104,7 +122,7 @@ impl Configuration {
     }
 
     /// What the name in the user's words may mean, in order: one with a registry means itself.
-    pub fn candidates(&self, text: &str) -> Result<Vec<Reference>, crate::oci::InvalidReference> {
+    pub fn candidates(&self, text: &str) -> Result<Vec<Reference>, InvalidReference> {
         let plain: Reference = text.parse()?;
         if Reference::names_registry(text) {
             return Ok(vec![plain]);
@@ -120,6 +138,20 @@ impl Configuration {
             }
             _ => Ok(vec![plain]),
         }
+    }
+
+    /// The same of what is to be fetched, where a guess may bring a stranger's image.
+    pub fn to_fetch(&self, text: &str) -> Result<Vec<Reference>> {
+        let candidates = self.candidates(text)?;
+        match self.short_names {
+            ShortNames::Enforcing if candidates.len() > 1 => Err(Error::ShortName(text.to_owned())),
+            _ => Ok(candidates),
+        }
+    }
+
+    /// Who keeps logins, in the order in which they are asked, where it is said.
+    pub fn keepers(&self) -> Option<&[String]> {
+        self.keepers.as_deref().filter(|keepers| !keepers.is_empty())
     }
 
     /// Where to ask for it: mirrors first, the registry itself last.
@@ -346,6 +378,11 @@ mod tests {
         assert_eq!(shown(&read, "alpine:3"), ["quay.io/alpine:3", "docker.io/library/alpine:3"]);
         assert_eq!(shown(&read, "a/b"), ["quay.io/a/b:latest", "docker.io/a/b:latest"]);
         assert_eq!(shown(&read, "ghcr.io/a/b"), ["ghcr.io/a/b:latest"]);
+        let mut enforcing = read;
+        enforcing.lay_over("short-name-mode = \"enforcing\"").unwrap();
+        assert_eq!(enforcing.to_fetch("fedora").unwrap(), enforcing.candidates("fedora").unwrap());
+        let error = enforcing.to_fetch("alpine").unwrap_err().to_string();
+        assert!(error.starts_with("\"alpine\" may be an image of several registries"), "{error}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::oci::{Digest, InvalidDocument};
+use crate::oci::{Digest, InvalidDocument, InvalidReference};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -31,6 +31,11 @@ pub enum Error {
     OtherDigest { host: String, digest: Digest, found: String },
     #[error("manifest {digest}: {source}")]
     Document { digest: Digest, source: InvalidDocument },
+    #[error(transparent)]
+    Name(#[from] InvalidReference),
+    /// By `short-name-mode`.
+    #[error("{0:?} may be an image of several registries, and short-name-mode is enforcing: say of which")]
+    ShortName(String),
     #[error("registry {0} is blocked in registries.conf")]
     Blocked(String),
     #[error("{}: {why}", path.display())]

@@ -65,6 +65,10 @@ impl Registries {
     pub fn new(settings: Settings, surroundings: Surroundings) -> Result<Self> {
         let configuration = Configuration::read(&surroundings)?;
         let credentials = Credentials::new(settings.authfile.clone(), &surroundings);
+        let credentials = match configuration.keepers() {
+            Some(keepers) => credentials.kept_by(keepers)?,
+            None => credentials,
+        };
         Ok(Self { surroundings, configuration, credentials, settings })
     }
 

@@ -32,7 +32,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
         connection.tls_verify = Some(false);
     }
     let registries = connection.registries(None)?;
-    let candidates = registries.configuration().candidates(registry::name(&arguments.image)?)?;
+    let candidates = registries.configuration().to_fetch(registry::name(&arguments.image)?)?;
     let Some(reference) = candidates.first() else { anyhow::bail!("{} names no image", arguments.image) };
     let (repository, root) =
         registries.find(reference).map_err(|error| registry::explain("inspecting", reference, error))?;

@@ -52,18 +52,28 @@ pub enum Kept {
     Helper(String),
 }
 
-/// The files, first match wins.
+/// The files, and the programs that registries.conf names beside them; the first match wins.
 #[derive(Clone, Debug)]
 pub struct Credentials {
     files: Vec<(PathBuf, Form)>,
+    keepers: Vec<Keeper>,
 }
+
+#[derive(Clone, Debug)]
+enum Keeper {
+    Files,
+    Program(PathBuf),
+}
+
+/// The files, as `credential-helpers` of registries.conf calls them.
+const FILES: &str = "containers-auth.json";
 
 impl Credentials {
     /// `authfile` is what the user named; then no other is looked at.
     pub fn new(authfile: Option<PathBuf>, surroundings: &Surroundings) -> Self {
         let named = authfile.or_else(|| surroundings.authfile.clone());
         if let Some(path) = named {
-            return Self { files: vec![(path, Form::Containers)] };
+            return Self { files: vec![(path, Form::Containers)], keepers: vec![Keeper::Files] };
         }
         let mut files = vec![(surroundings.runtime.join("auth.json"), Form::Containers)];
         if let Some(config) = &surroundings.config {
@@ -72,11 +82,37 @@ impl Credentials {
         if let Some(docker) = surroundings.docker() {
             files.push((docker.join("config.json"), Form::Docker));
         }
-        Self { files }
+        Self { files, keepers: vec![Keeper::Files] }
+    }
+
+    /// The same, asked for in the order in which registries.conf names who keeps logins.
+    pub fn kept_by(self, names: &[String]) -> Result<Self> {
+        let keeper = |name: &String| match name.as_str() {
+            FILES => Ok(Keeper::Files),
+            name => helper::program(name).map(Keeper::Program),
+        };
+        Ok(Self { keepers: names.iter().map(keeper).collect::<Result<_>>()?, ..self })
     }
 
     /// For a repository of a registry: what is kept for a part of the registry goes before what is for all of it.
     pub fn find(&self, host: &str, repository: &str) -> Result<Option<Found>> {
+        for keeper in &self.keepers {
+            let found = match keeper {
+                Keeper::Files => self.find_in_files(host, repository)?,
+                Keeper::Program(program) => {
+                    let credential = helper::ask(program, Form::Docker.key(host).as_str())?;
+                    let from = format!("{}, which registries.conf names", program.display());
+                    credential.map(|credential| Found { credential, from })
+                }
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+        }
+        Ok(None)
+    }
+
+    fn find_in_files(&self, host: &str, repository: &str) -> Result<Option<Found>> {
         let keys = keys(host, repository);
         for (path, _) in &self.files {
             let Some(file) = file::read(path)? else { continue };
@@ -91,8 +127,12 @@ impl Credentials {
         Ok(None)
     }
 
-    /// Keeps a login: in the first file that is there, else where docker would.
+    /// Keeps a login with the first who keeps them: of the files the first that is there, else where docker would.
     pub fn keep(&self, host: &str, credential: &Credential) -> Result<Kept> {
+        if let Some(Keeper::Program(program)) = self.keepers.first() {
+            helper::tell(program, Form::Docker.key(host).as_str(), credential)?;
+            return Ok(Kept::Helper(program.display().to_string()));
+        }
         let there = self.files.iter().find(|(path, _)| path.exists()).or_else(|| self.files.last());
         let Some((path, form)) = there else {
             return Err(super::Error::Configuration {
@@ -105,9 +145,20 @@ impl Credentials {
 
     /// Forgets the registry's logins wherever they are, and says where that was.
     pub fn forget(&self, host: &str) -> Result<Vec<PathBuf>> {
-        self.forget_where(|key| file::is_for(key, host))
+        let mut changed = self.forget_where(|key| file::is_for(key, host))?;
+        for keeper in &self.keepers {
+            if let Keeper::Program(program) = keeper {
+                let key = Form::Docker.key(host);
+                if helper::ask(program, &key)?.is_some() {
+                    helper::forget(program, &key)?;
+                    changed.push(program.clone());
+                }
+            }
+        }
+        Ok(changed)
     }
 
+    /// What is in the files; a program's logins are forgotten one by one.
     pub fn forget_all(&self) -> Result<Vec<PathBuf>> {
         self.forget_where(|_| true)
     }
@@ -266,5 +317,30 @@ mod tests {
         assert_eq!(helper::ask(&helper, "r.io").unwrap(), Some(Credential::Identity("t".to_owned())));
         helper::forget(&helper, "r.io").unwrap();
         assert_eq!(helper::ask(&helper, "r.io").unwrap(), None);
+    }
+
+    #[test]
+    fn who_keeps_logins_is_asked_in_the_order_that_registries_conf_says() {
+        let root = tempfile::tempdir().unwrap();
+        let (path, kept) = (root.path().join("auth.json"), root.path().join("kept"));
+        let program = root.path().join("docker-credential-test");
+        let script = "#!/bin/sh\ncd \"${0%/*}\"; case $1 in get) cat kept 2>/dev/null;; store) cat >kept;; erase) rm kept;; esac\n";
+        write(&program, script);
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+        let files = Credentials::new(Some(path.clone()), &Surroundings::below(root.path()));
+        let kept_by = |keepers: Vec<Keeper>| Credentials { keepers, ..files.clone() };
+        let (first, last) = (Keeper::Program(program.clone()), Keeper::Files);
+        let both = kept_by(vec![first.clone(), last.clone()]);
+        assert_eq!(user(&both, "r.io", "a"), "nobody");
+        files.keep("r.io", &password("file")).unwrap();
+        assert_eq!(user(&both, "r.io", "a"), "file");
+        both.keep("r.io", &password("program")).unwrap();
+        assert_eq!(user(&both, "r.io", "a"), "program");
+        assert_eq!(user(&kept_by(vec![last, first]), "r.io", "a"), "file");
+        assert_eq!(both.forget("r.io").unwrap(), [path, program]);
+        assert!(!kept.exists());
+        assert_eq!(user(&both, "r.io", "a"), "nobody");
+        let names = ["containers-auth.json".to_owned(), "../test".to_owned()];
+        assert!(files.kept_by(&names).unwrap_err().to_string().contains("is not the name of a helper"));
     }
 }
