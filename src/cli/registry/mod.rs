@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::cli::error::{Usage, hinted};
+use crate::cli::image::filter::has_tag;
 use crate::image;
 use crate::oci::Reference;
 use crate::registry::{Credential, Error, Patience, Registries, Settings, Surroundings};
@@ -33,6 +34,39 @@ pub struct Connection {
     /// Where logins are kept [env: REGISTRY_AUTH_FILE] [default: the files of podman and docker]
     #[arg(long, value_name = "FILE")]
     pub authfile: Option<PathBuf>,
+}
+
+/// Of what moves images to or from a registry.
+#[derive(clap::Args)]
+pub struct Transfer {
+    /// The image: `alpine`, `ghcr.io/a/b:tag`, `a@sha256:…`, also behind `docker://`
+    #[arg(value_name = "IMAGE")]
+    image: String,
+    /// Every tag of the repository
+    #[arg(short, long)]
+    pub all_tags: bool,
+    /// No progress, only the image's name
+    #[arg(short, long)]
+    pub quiet: bool,
+    #[command(flatten)]
+    connection: Connection,
+    #[command(flatten)]
+    retrying: Retrying,
+}
+
+impl Transfer {
+    pub fn registries(&self) -> anyhow::Result<Registries> {
+        self.connection.registries(Some(&self.retrying))
+    }
+
+    /// In the user's words; a repository's where all of its tags are meant.
+    pub fn name(&self) -> anyhow::Result<&str> {
+        let name = name(&self.image)?;
+        match self.all_tags && has_tag(name) {
+            true => Err(Usage("tag can't be used with --all-tags/-a".to_owned()).into()),
+            false => Ok(name),
+        }
+    }
 }
 
 #[derive(clap::Args, Clone)]

@@ -6,9 +6,9 @@ use crate::cli::image::filter::has_tag;
 use crate::cli::output;
 use crate::cli::platform::Choice;
 use crate::cli::progress::{PULLING, Progress};
-use crate::cli::registry::{self, Connection, Retrying};
+use crate::cli::registry::{self, Transfer};
 use crate::image::{self, Selection};
-use crate::oci::{Digest, Document, InvalidReference, Reference};
+use crate::oci::{Digest, Document, Reference};
 use crate::registry::{Access, Error, Registries, Repository, Root};
 use crate::store::Store;
 
@@ -19,35 +19,24 @@ use crate::store::Store;
 /// and insecure registries are as registries.conf says.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The image: `alpine`, `ghcr.io/a/b:tag`, `a@sha256:…`, also behind `docker://`
-    #[arg(value_name = "IMAGE")]
-    image: String,
-    /// Every tag of the repository
-    #[arg(short, long)]
-    all_tags: bool,
-    /// No progress, only the image's name
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    transfer: Transfer,
     #[command(flatten)]
     platform: Choice,
-    #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    retrying: Retrying,
 }
 
 pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let store = context.store()?;
-    let registries = arguments.connection.registries(Some(&arguments.retrying))?;
+    let Transfer { all_tags, quiet, .. } = arguments.transfer;
     let pull = Pull {
         store: &store,
-        registries: &registries,
+        registries: &arguments.transfer.registries()?,
         platform: arguments.platform.platform()?,
-        progress: Progress::new(arguments.quiet, PULLING),
-        talk: if arguments.quiet { Talk::Quiet } else { Talk::Full },
+        progress: Progress::new(quiet, PULLING),
+        talk: if quiet { Talk::Quiet } else { Talk::Full },
     };
-    let name = registry::name(&arguments.image)?;
-    match arguments.all_tags {
+    let name = arguments.transfer.name()?;
+    match all_tags {
         true => pull.all_tags(name),
         false => pull.one(name).map(drop),
     }
@@ -95,8 +84,7 @@ impl Pull<'_> {
     }
 
     fn candidates(&self, text: &str) -> anyhow::Result<Vec<Reference>> {
-        let candidates = self.registries.configuration().candidates(text);
-        candidates.map_err(|error: InvalidReference| anyhow::Error::new(error))
+        Ok(self.registries.configuration().to_fetch(text)?)
     }
 
     /// The first of the candidates that a registry has. One that is out of reach ends the search, for it may be what is
@@ -160,9 +148,6 @@ impl Pull<'_> {
     }
 
     fn all_tags(&self, text: &str) -> anyhow::Result<()> {
-        if has_tag(text) {
-            return Err(error::Usage("tag can't be used with --all-tags/-a".to_owned()).into());
-        }
         let candidates = self.candidates(text)?;
         let Some(reference) = candidates.first() else { anyhow::bail!("{text} names no repository") };
         let explain = |error| registry::explain("pulling", reference, error);

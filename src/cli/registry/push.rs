@@ -7,7 +7,7 @@ use crate::cli::error::{self, Usage};
 use crate::cli::image::filter::has_tag;
 use crate::cli::output;
 use crate::cli::progress::{PUSHING, Progress};
-use crate::cli::registry::{self, Connection, Retrying};
+use crate::cli::registry::{self, Transfer};
 use crate::image::{self, Parts, Stored};
 use crate::oci::{Descriptor, Digest, Platform, Reference};
 use crate::registry::{Access, Fate, Push, Registries};
@@ -19,40 +19,27 @@ use crate::store::Store;
 /// registry has is not sent again; what another repository of it has is mounted from there.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The name, also behind `docker://`
-    #[arg(value_name = "IMAGE")]
-    image: String,
-    /// Everything that the store has by tags of this repository
-    #[arg(short, long)]
-    all_tags: bool,
-    /// No progress
-    #[arg(short, long)]
-    quiet: bool,
+    #[command(flatten)]
+    transfer: Transfer,
     /// Of an image for several platforms, this one alone: os/arch[/variant]
     #[arg(long, value_name = "PLATFORM")]
     platform: Option<Platform>,
-    #[command(flatten)]
-    connection: Connection,
-    #[command(flatten)]
-    retrying: Retrying,
 }
 
 pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let store = context.store()?;
-    let registries = arguments.connection.registries(Some(&arguments.retrying))?;
-    let name = registry::name(&arguments.image)?;
+    let registries = arguments.transfer.registries()?;
+    let name = arguments.transfer.name()?;
     let reference: Reference = name.parse()?;
     if reference.digest().is_some() {
         return Err(Usage("cannot push a digest reference".to_owned()).into());
     }
-    if arguments.all_tags && has_tag(name) {
-        return Err(Usage("tag can't be used with --all-tags/-a".to_owned()).into());
-    }
+    let Transfer { all_tags, .. } = arguments.transfer;
     let sending = Sending { store: &store, registries: &registries, arguments };
-    if !arguments.all_tags && !has_tag(name) {
+    if !all_tags && !has_tag(name) {
         sending.say("Using default tag: latest")?;
     }
-    let references = match arguments.all_tags {
+    let references = match all_tags {
         true => tags_of(&store, &reference)?,
         false => vec![reference.clone()],
     };
@@ -89,14 +76,14 @@ impl Sending<'_> {
         let told = |blob: &Descriptor, fate: &Fate| self.tell(blob, fate);
         let elsewhere = elsewhere(&stored, &parts, home.reference.registry())?;
         let push = Push::new(&repository, elsewhere, &told);
-        let progress = match self.arguments.quiet {
+        let progress = match self.arguments.transfer.quiet {
             true => Progress::Quiet,
             false => Progress::passing(PUSHING),
         };
         image::copy(&stored, &push, &parts, std::slice::from_ref(&home.reference), &progress)
             .map_err(|error| registry::explain_copy("pushing", reference, error))?;
         let tag = reference.tag().unwrap_or_default();
-        match self.arguments.quiet {
+        match self.arguments.transfer.quiet {
             true => output::line(&reference.to_string())?,
             false => output::line(&format!("{tag}: digest: {} size: {}", root.digest, root.size))?,
         }
@@ -153,7 +140,7 @@ impl Sending<'_> {
     }
 
     fn say(&self, words: &str) -> std::io::Result<()> {
-        if self.arguments.quiet { Ok(()) } else { output::line(words) }
+        if self.arguments.transfer.quiet { Ok(()) } else { output::line(words) }
     }
 }
 
