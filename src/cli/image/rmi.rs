@@ -6,7 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::error::{Told, hinted, tell};
 use crate::cli::output;
 use crate::cli::users::{User, Users};
-use crate::image::{By, Candidate, Entry, Found, Image, Removal, Stored};
+use crate::image::{self, By, Candidate, Entry, Found, Image, Removal, Stored};
 use crate::oci::{Digest, Reference};
 use crate::store::{self, Reach, Store};
 
@@ -38,7 +38,9 @@ pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
     let mut failed = false;
     for wanted in &arguments.images {
         if let Err(error) = remove(context, &store, wanted, arguments) {
-            failed = true;
+            // As docker: with force, what is not there is as it should be.
+            let is_gone = matches!(error.downcast_ref(), Some(image::Error::NotFound(_)));
+            failed |= !(arguments.force && is_gone);
             tell(&error);
         }
     }

@@ -36,7 +36,8 @@ impl Scope<'_> {
             Node::Action(pipeline) => {
                 let value = self.pipeline(pipeline, dot)?;
                 if pipeline.variables.is_empty() {
-                    self.output.push_str(&functions::printed(&value));
+                    let nothing = pipeline.field().filter(|_| value.is_null()).and_then(empty_of);
+                    self.output.push_str(nothing.unwrap_or(&functions::printed(&value)));
                 }
             }
             Node::If(branch) => self.choose(branch, dot)?,
@@ -147,7 +148,7 @@ fn field(value: &Value, path: &[String], whole: bool) -> Result<Value> {
     let mut at = value;
     for (depth, name) in path.iter().enumerate() {
         at = match at {
-            Value::Object(fields) => match fields.get(name) {
+            Value::Object(fields) => match fields.get(name).or_else(|| fields.get(in_json(name))) {
                 Some(field) => field,
                 None if whole && depth == 0 => return Err(no_field(name, fields)),
                 None => return Ok(Value::Null),
@@ -157,6 +158,23 @@ fn field(value: &Value, path: &[String], whole: bool) -> Result<Value> {
         };
     }
     Ok(at.clone())
+}
+
+/// What Go prints of an absent list or map, which docker's types know to be one; the path's end tells.
+fn empty_of(path: &[String]) -> Option<&'static str> {
+    let (name, above) = path.split_last()?;
+    match (name.as_str(), above.last().map(String::as_str)) {
+        // The name is whatever somebody called a label.
+        (_, Some("Labels")) => None,
+        ("Env" | "Cmd" | "Entrypoint" | "OnBuild" | "Shell" | "RepoTags" | "RepoDigests", _) => Some("[]"),
+        ("Labels" | "Volumes" | "ExposedPorts", _) => Some("map[]"),
+        _ => None,
+    }
+}
+
+/// Docker's templates know a field also by the name that it has in Go.
+fn in_json(name: &str) -> &str {
+    if name == "ID" { "Id" } else { name }
 }
 
 fn no_field(name: &str, fields: &serde_json::Map<String, Value>) -> String {

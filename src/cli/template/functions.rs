@@ -28,8 +28,12 @@ pub fn printed(value: &Value) -> String {
             format!("[{}]", items.iter().map(printed).collect::<Vec<_>>().join(" "))
         }
         Value::Object(fields) => {
-            let mut fields: Vec<String> =
-                fields.iter().map(|(key, value)| format!("{key}:{}", printed(value))).collect();
+            let field = |(key, value): (&String, &Value)| match value {
+                // A member of a set, such as of ports and volumes.
+                Value::Object(inner) if inner.is_empty() => format!("{key}:{{}}"),
+                _ => format!("{key}:{}", printed(value)),
+            };
+            let mut fields: Vec<String> = fields.iter().map(field).collect();
             fields.sort();
             format!("map[{}]", fields.join(" "))
         }

@@ -44,6 +44,19 @@ struct Pipeline {
     commands: Vec<Command>,
 }
 
+impl Pipeline {
+    /// The path of the field that it is, if it is no more than that.
+    fn field(&self) -> Option<&[String]> {
+        match self.commands.as_slice() {
+            [Command(operands)] => match operands.as_slice() {
+                [Operand::Field(path) | Operand::Variable(_, path)] => Some(path),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
 /// A function with its arguments, or a single operand.
 #[derive(Debug, PartialEq)]
 struct Command(Vec<Operand>);

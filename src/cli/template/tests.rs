@@ -22,11 +22,19 @@ fn image() -> Value {
 fn fields_print_as_go_prints_them() {
     let data = image();
     assert_eq!(render("{{.Id}}\\t{{.Size}}", &data), "sha256:abc\t7800000");
+    assert_eq!(render("{{.ID}}", &data), "sha256:abc");
     assert_eq!(
         render("{{.RepoTags}} {{ .Config.Labels }}", &data),
         "[alpine:3.20 alpine:latest] map[a:1 b:2]"
     );
-    assert_eq!(render("{{.Config.Cmd}}/{{.Config.Labels.c}}", &data), "<no value>/<no value>");
+    assert_eq!(render("{{.Config.Labels.c}}/{{.Config.Labels.Env}}", &data), "<no value>/<no value>");
+    // Lists and maps, as docker's types have them.
+    assert_eq!(render("{{.Config.Cmd}} {{with .Config}}{{.Volumes}}{{end}}", &data), "[] map[]");
+    let ports = json!({"Config": {"ExposedPorts": {"80/tcp": {}, "53/udp": {}}, "Labels": {}}});
+    assert_eq!(
+        render("{{.Config.ExposedPorts}} {{.Config.Labels}}", &ports),
+        "map[53/udp:{} 80/tcp:{}] map[]"
+    );
     assert_eq!(render("{{json .Config}}", &data), r#"{"Labels":{"b":"2","a":"1"},"Cmd":null,"Env":["A=1"]}"#);
 }
 
