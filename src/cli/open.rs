@@ -122,11 +122,25 @@ fn in_store(store: Store, wanted: &str, platform: Option<&Platform>) -> anyhow::
     let found = resolve(&stored, wanted).map_err(with_hint)?;
     // Not before: to find an image by its id many others are looked at.
     let lease = store.lease()?;
-    let selection = stored.open(&found, platform)?;
+    let selection = stored.open(&found, platform).map_err(|error| of_platform(wanted, error))?;
     if let Some(warning) = selection.warning {
         error::warn(&warning.to_string());
     }
     Ok(Opened { store, image: selection.image, from: From::Store(stored, found), _lease: lease })
+}
+
+/// As docker has it, where the name is here and not for that platform.
+fn of_platform(name: &str, error: image::Error) -> anyhow::Error {
+    let image::Error::NoPlatform { wanted, available } = &error else { return error.into() };
+    let there: Vec<String> = available.iter().map(Platform::to_string).collect();
+    let said = anyhow::anyhow!(
+        "image with reference {name} was found but does not provide the specified platform ({wanted})"
+    );
+    let hint = format!(
+        "there is {}; `plyfs pull --platform {wanted} {name}` looks for it in its registry",
+        there.join(", ")
+    );
+    hinted(said, hint)
 }
 
 /// A short name may also be that of an image which was pulled from where registries.conf looks for such.

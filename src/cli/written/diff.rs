@@ -1,4 +1,4 @@
-//! `plyfs diff`: what an upper changes of its image, told or as a layer's tar.
+//! `plyfs diff`: what an upper changes of its image, or one image of another, told or as a layer's tar.
 
 use std::io::IsTerminal;
 
@@ -17,11 +17,14 @@ use crate::union::diff::{Change, Facts, Unnameable, What};
 /// Show what was written to an image
 ///
 /// One line each: A for what was added, C for what was changed, D for what was deleted. A directory is changed when
-/// something in it is.
+/// something in it is. Of two images it is told what the second shows that the first does not.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
     which: Which,
+    /// An image; then the first is one too
+    #[arg(value_name = "IMAGE", conflicts_with_all = ["base", "userxattr"])]
+    image: Option<String>,
     /// `table`, `table TEMPLATE`, `json` or a Go template
     #[arg(long, value_name = "FORMAT", conflicts_with = "tar")]
     format: Option<String>,
@@ -33,7 +36,10 @@ pub struct Arguments {
 }
 
 pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
-    let written = arguments.which.open(context, arguments.form.opaque())?;
+    let written = match &arguments.image {
+        Some(image) => arguments.which.against(context, image, arguments.form.opaque())?,
+        None => arguments.which.open(context, arguments.form.opaque())?,
+    };
     if arguments.tar {
         return tar(&written, arguments).with_context(|| arguments.which.shown());
     }

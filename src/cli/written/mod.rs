@@ -70,6 +70,8 @@ impl Form {
 pub struct Written {
     pub image: Opened,
     pub diff: Diff,
+    /// Kept from being swept.
+    _before: Option<Opened>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -101,7 +103,16 @@ impl Which {
             opaque,
             latest: None,
         };
-        Ok(Written { image, diff })
+        Ok(Written { image, _before: None, diff })
+    }
+
+    /// Where it names an image too: what another shows that it does not.
+    pub fn against(&self, context: &Context, image: &str, opaque: Opaque) -> anyhow::Result<Written> {
+        let before = open::open_or_pull(context, &self.upper, None)?;
+        let image = open::open_or_pull(context, image, None)?;
+        let sides = Sides::Trees { before: Some(inside::below(&before)?), after: inside::below(&image)? };
+        let diff = Diff { sides, owners: Owners::AsStored, opaque, latest: None };
+        Ok(Written { image, _before: Some(before), diff })
     }
 
     /// As messages name it.
