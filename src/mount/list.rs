@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::record::{Abandoned, Found};
 use super::{Error, Record, Records, doing, place};
+use crate::sys::file;
 use crate::sys::mount::{self as system, FILE_SYSTEM, Mounted, Unmount};
 use crate::sys::process;
 
@@ -181,7 +182,7 @@ fn names(path: &Path) -> Vec<PathBuf> {
 /// The absolute path, without touching its last part: asking a dead mount anything fails.
 fn resolved_parent(path: &Path) -> Option<PathBuf> {
     let name = path.file_name()?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = file::directory_of(path);
     Some(parent.canonicalize().ok()?.join(name))
 }
 

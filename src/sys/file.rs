@@ -101,7 +101,7 @@ pub fn write_whole(path: &Path, bytes: &[u8], temporary: &Path) -> io::Result<()
         Ok(()) => rename_or_remove(&staged, path)?,
         Err(error) => return Err(removing(&staged, error)),
     }
-    path.parent().map_or(Ok(()), sync_directory)
+    sync_directory(directory_of(path))
 }
 
 /// A new file by a name that nothing has.
@@ -121,6 +121,11 @@ fn temporary_path(directory: &Path) -> PathBuf {
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     directory.join(format!("{}-{count}-{:x}", std::process::id(), now.as_nanos()))
+}
+
+/// The directory that a name is in, as it can be opened: of a bare name the current one.
+pub fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|directory| !directory.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes the names in a directory outlive a power cut.

@@ -3,18 +3,21 @@
 //! `$ ` starts a command for bash, `> ` goes on with it; what follows is stdout and stderr together. `? 2` says the exit
 //! status where it is not 0. `[..]` stands for anything in a line, `...` for any lines. A block marked
 //! ```` ```console fuse ```` runs only where images can be mounted, one marked `run` only where an OCI runtime is there
-//! too; its commands find the machine's own programs for an image that has none in `$HOST`. Each file has a directory, a store and the fixture
-//! images hello.tar and hello.oci of its own. `PLYFS_BLESS=1` writes what came instead of comparing.
+//! too; its commands find the machine's own programs for an image that has none in `$HOST`. Each file has a directory, a store, the fixture
+//! images hello.tar and hello.oci, and at `$REGISTRY` a registry of its own, which takes any login. `PLYFS_BLESS=1` writes what came
+//! instead of comparing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::support::fixture::Fixture;
+use crate::support::server::Server;
 
 /// A place to run commands in, and what they find there.
 struct Terminal {
     home: tempfile::TempDir,
+    registry: Server,
     fuse: bool,
     runtime: bool,
 }
@@ -39,7 +42,7 @@ impl Terminal {
         let hello = || Fixture::parse(include_str!("../../fixtures/hello.layers")).unwrap();
         fs::write(home.path().join("hello.tar"), hello().docker_archive().unwrap()).unwrap();
         hello().oci_layout(&home.path().join("hello.oci")).unwrap();
-        let mut terminal = Self { home, fuse: false, runtime: false };
+        let mut terminal = Self { home, registry: Server::plain(), fuse: false, runtime: false };
         terminal.fuse = terminal.run("plyfs doctor").status == 0;
         terminal.runtime = terminal.run("command -v crun || command -v runc").status == 0;
         terminal
@@ -55,12 +58,14 @@ impl Terminal {
             .envs([("PATH", path.as_str()), ("LC_ALL", "C.UTF-8"), ("TZ", "UTC"), ("COLUMNS", "100")])
             .env("HOME", self.home.path())
             .env("PLYFS_ROOT", self.home.path().join("store"))
+            .env("REGISTRY", &self.registry.address)
             .env("HOST", "-v /usr:/usr:ro -v /lib:/lib:ro -v /lib64:/lib64:ro")
             .stdin(Stdio::null())
             .output()
             .unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let text = text.replace(self.home.path().to_str().unwrap(), "~");
+        let text = text.replace(&self.registry.address, "$REGISTRY");
         let printed = text.lines().map(|line| line.trim_end().to_owned()).collect();
         Outcome { printed, status: output.status.code().unwrap_or(-1) }
     }
@@ -166,13 +171,51 @@ fn check(path: &Path) -> Vec<String> {
 
 #[test]
 fn every_session_prints_what_it_says() {
+    let wrong: Vec<String> = session_files().iter().flat_map(|path| check(path)).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+/// All commands that do something themselves, as they are called.
+fn commands(command: &clap::Command, called: &str) -> Vec<String> {
+    let below: Vec<_> = command.get_subcommands().filter(|sub| sub.get_name() != "help").collect();
+    match below.as_slice() {
+        [] => vec![called.to_owned()],
+        below => {
+            below.iter().flat_map(|sub| commands(sub, &format!("{called} {}", sub.get_name()))).collect()
+        }
+    }
+}
+
+fn session_files() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let mut files: Vec<PathBuf> =
-        fs::read_dir(root.join("tests/cli")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let sessions = fs::read_dir(root.join("tests/cli")).unwrap();
+    let mut files: Vec<PathBuf> = sessions.map(|entry| entry.unwrap().path()).collect();
     files.push(root.join("README.md"));
     files.sort();
-    let wrong: Vec<String> = files.iter().flat_map(|path| check(path)).collect();
-    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    files
+}
+
+#[test]
+fn every_command_is_seen_to_work_and_to_refuse() {
+    let text: String = session_files().iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("```")).collect();
+    let steps = steps(&lines[lines.iter().position(|line| line.starts_with("$ ")).unwrap()..]);
+    let calls = |step: &Step, name: &str| {
+        let ends = |rest: &str| !rest.starts_with(|next: char| next == '-' || next.is_alphanumeric());
+        step.command.match_indices(name).any(|(at, _)| ends(&step.command[at + name.len()..]))
+    };
+    let lacks: Vec<String> = commands(&plyfs::cli::command(), "plyfs")
+        .into_iter()
+        .flat_map(|name| {
+            let seen =
+                |works: bool| steps.iter().any(|step| (step.status == 0) == works && calls(step, &name));
+            // Root, who may run these, is told that there is no need; tests/outside/podman shows it for others.
+            let works = name == "plyfs unshare" || seen(true);
+            let lack = |seen: bool, what: &str| (!seen).then(|| format!("{name} is not seen to {what}"));
+            [lack(works, "work"), lack(seen(false), "refuse")].into_iter().flatten().collect::<Vec<_>>()
+        })
+        .collect();
+    assert_eq!(lacks, Vec::<String>::new());
 }
 
 #[test]

@@ -61,7 +61,7 @@ fn to_file(
     path: &Path,
     write: impl FnOnce(&mut (dyn Write + Send)) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = file::directory_of(path);
     let shown = || path.display().to_string();
     let file: File = file::create_unnamed(directory).with_context(shown)?;
     let mut file = buffered(file, write)?;

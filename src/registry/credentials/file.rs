@@ -197,7 +197,7 @@ fn write(path: &Path, fields: &Map<String, Value>) -> Result<()> {
     text.push(b'\n');
     // A link to where the file is kept stays a link.
     let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = whole::directory_of(&path);
     whole::create_private(folder)
         .and_then(|()| whole::write_whole(&path, &text, folder))
         .map_err(|error| wrong(error.to_string()))
