@@ -4,6 +4,7 @@
 mod architecture;
 mod contention;
 mod crash;
+mod cut_short;
 mod driver;
 mod manual;
 mod merging;
