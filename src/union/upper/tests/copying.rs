@@ -69,7 +69,7 @@ fn every_kind_of_object_is_copied() {
         ];
         if is_root() {
             kinds.push(("c", What::CharDevice(1, 3)));
-            expected.insert(0, "/c CharacterDevice (1, 3) 644");
+            expected.insert(0, "/c CharDevice (1, 3) 644");
         }
         for (name, what) in kinds {
             upper.copy_up(&root, name.as_bytes(), &original(what, Data::Empty)).unwrap();
