@@ -59,5 +59,6 @@ pub(super) fn upper(paths: &UpperPaths, layers: &[PathBuf], options: &Options) -
 
 fn of_union(options: &Options) -> union::overlay::Options {
     let metacopy = options.metacopy.unwrap_or(options.kept);
-    union::overlay::Options { ids: options.ids.clone(), metacopy, ..Default::default() }
+    let (ids, redirects) = (options.ids.clone(), options.redirects);
+    union::overlay::Options { ids, metacopy, redirects, ..Default::default() }
 }

@@ -52,6 +52,8 @@ pub struct Options {
     pub xattrs: bool,
     /// A file whose attributes change is copied up without its content. None: as the kind of upper has it.
     pub metacopy: Option<bool>,
+    /// A directory of the upper that the kernel moved is followed to where it was.
+    pub redirects: bool,
     /// The upper is one of the store's, which only plyfs reads until it is sealed.
     pub kept: bool,
     /// `context=…` and its kin, for the kernel.
@@ -84,6 +86,7 @@ impl Default for Options {
             access_lists: true,
             xattrs: true,
             metacopy: None,
+            redirects: true,
             kept: false,
             labels: Vec::new(),
             passthrough: None,

@@ -77,6 +77,10 @@ impl Words {
             _ if word == "squash_to_root" => {
                 self.squash("squash_to_uid", "0").and_then(|()| self.squash("squash_to_gid", "0"))
             }
+            Some(("redirect_dir", value @ ("off" | "follow" | "nofollow"))) => {
+                self.options.redirects = value != "nofollow";
+                Ok(())
+            }
             _ => match refusal(word) {
                 Some(why) => Err(InvalidOption::Refused { word: word.to_owned(), why }),
                 None if is_without_effect(word) => Ok(()),
@@ -192,9 +196,6 @@ fn is_without_effect(word: &str) -> bool {
             | "uuid=auto"
             | "nfs_export=off"
             | "verity=off"
-            | "redirect_dir=off"
-            | "redirect_dir=follow"
-            | "redirect_dir=nofollow"
             | "xattr_permissions=0"
     )
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use rustix::fs::SeekFrom;
 
-use super::upper::{BLOCK, Unfilled};
+use super::upper::{BLOCK, Elsewhere};
 use super::{Errno, Error, Result};
 use crate::layer::Kind;
 use crate::lower::{self, Below};
@@ -23,22 +23,37 @@ pub struct Partial {
 /// lower directories of the file's own have under a name.
 pub fn content(
     root: &Below,
-    unfilled: &Unfilled,
+    unfilled: &Elsewhere,
     beside: impl FnOnce(&[u8]) -> Result<Option<Below>>,
 ) -> Result<Option<Below>> {
     let found = match unfilled {
-        Unfilled::Path(path) => at_path(root, path)?,
-        Unfilled::Name(name) => beside(name)?,
-        Unfilled::Unknown => None,
+        Elsewhere::Path(path) => at_path(root, path)?,
+        Elsewhere::Name(name) => beside(name)?,
+        Elsewhere::Unknown => None,
     };
+    only(Kind::File, found)
+}
+
+/// The lower directory that shows through one that the kernel moved. `beside` is the lower directory of the one it is in.
+pub fn moved_from(root: &Below, redirect: &Elsewhere, beside: Option<&Below>) -> Result<Option<Below>> {
+    let found = match (redirect, beside) {
+        (Elsewhere::Path(path), _) => at_path(root, path)?,
+        (Elsewhere::Name(name), Some(beside)) => beside.lookup(name).map_err(below_fault)?,
+        (Elsewhere::Name(_), None) => None,
+        (Elsewhere::Unknown, _) => return Err(Errno::PERM.into()),
+    };
+    only(Kind::Directory, found)
+}
+
+fn only(kind: Kind, found: Option<Below>) -> Result<Option<Below>> {
     match found {
-        Some(below) if below.stat().map_err(below_fault)?.kind == Kind::File => Ok(Some(below)),
+        Some(below) if below.stat().map_err(below_fault)?.kind == kind => Ok(Some(below)),
         _ => Ok(None),
     }
 }
 
 /// What the lower side has at a path.
-pub fn at_path(root: &Below, path: &[u8]) -> Result<Option<Below>> {
+fn at_path(root: &Below, path: &[u8]) -> Result<Option<Below>> {
     let mut at = root.clone();
     for name in path.split(|&byte| byte == b'/') {
         match at.lookup(name).map_err(below_fault)? {

@@ -1,7 +1,7 @@
 //! The walk: through what an upper has, or through all that a tree has, with what lies below beside it.
 
 use super::super::partial;
-use super::super::upper::{Dir, Entry, Object, View};
+use super::super::upper::{Dir, Elsewhere, Entry, Object, View};
 use super::super::{Errno, Error, Result};
 use super::content::Content;
 use super::level::{Level, Step};
@@ -108,8 +108,8 @@ impl<'a> Walk<'a> {
         beneath: Beneath,
     ) -> Result<()> {
         let Beneath { mut through, at, was } = beneath;
-        if let Some(target) = &object.redirect {
-            through = self.redirected(target)?;
+        if let Some(redirect) = &object.redirect {
+            through = self.redirected(redirect)?;
         }
         let facts = match (&through, object.implicit) {
             (Some(through), true) => self.told(Facts::of_lower(through)?),
@@ -251,16 +251,12 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The lower directory that a redirect of the kernel's leads to: a name beside it, or a path.
-    fn redirected(&self, target: &[u8]) -> Result<Option<Below>> {
+    /// The lower directory that a redirect of the kernel's leads to.
+    fn redirected(&self, redirect: &Elsewhere) -> Result<Option<Below>> {
         let Sides::Upper { below: Some(below), follows: true, .. } = &self.diff.sides else {
             return Err(Errno::PERM.into());
         };
-        match (target.strip_prefix(b"/"), self.levels.last().and_then(|level| level.through.as_ref())) {
-            (Some(path), _) => partial::at_path(below, path),
-            (None, Some(beside)) => partial::at_path(beside, target),
-            (None, None) => Ok(None),
-        }
+        partial::moved_from(below, redirect, self.levels.last().and_then(|level| level.through.as_ref()))
     }
 
     fn note(&mut self, path: &[u8], object: &Object) {

@@ -2,9 +2,9 @@
 
 use parking_lot::RwLockUpgradableReadGuard as Upgradable;
 
-use super::super::NAME_MAX;
+use super::super::{NAME_MAX, partial};
 use super::nodes::{Found, Nodes, Place, compose, upper_number};
-use super::upper::{Entry, Object};
+use super::upper::{Elsewhere, Entry, Namespace, Object};
 use super::{Attributes, Errno, Error, NodeId, Overlay, Result, fault};
 use crate::layer::Kind;
 use crate::lower::Below;
@@ -64,6 +64,7 @@ impl Overlay {
         match (sides.upper, sides.lower) {
             (Entry::Object(object), lower) => {
                 let content = self.content(nodes, parent, name, &object, lower.clone())?;
+                let lower = if object.opaque { lower } else { self.through(nodes, parent, &object, lower)? };
                 self.in_upper(object, content.or(lower))
             }
             (Entry::Absent, Some(lower)) => in_lower(lower),
@@ -84,12 +85,24 @@ impl Overlay {
         Ok(Sides { upper, lower: lower.map_err(fault("looking up a name"))?.flatten() })
     }
 
-    /// `lower`: what is at the name of a directory, or has the content that a file lacks.
-    pub(super) fn in_upper(&self, object: Object, lower: Option<Below>) -> Result<Found> {
-        // Where the lower directory is elsewhere, it is not guessed.
-        if object.redirect.is_some() {
+    /// What shows through an object of the upper: what is below its name, or where the kernel moved it from. Anyone could
+    /// have set a user's attribute, to be shown what only others may see.
+    fn through(
+        &self,
+        nodes: &Nodes,
+        parent: NodeId,
+        object: &Object,
+        lower: Option<Below>,
+    ) -> Result<Option<Below>> {
+        let Some(redirect) = &object.redirect else { return Ok(lower) };
+        if !self.options.redirects || self.upper()?.namespace() == Namespace::User {
             return Err(Errno::PERM.into());
         }
+        partial::moved_from(&self.lower, redirect, nodes.directory(parent)?.below())
+    }
+
+    /// `lower`: what is at the name of a directory, or has the content that a file lacks.
+    pub(super) fn in_upper(&self, object: Object, lower: Option<Below>) -> Result<Found> {
         let kind = object.stat.kind;
         let below = match lower {
             Some(lower) if kind == Kind::Directory && !object.opaque && is_directory(&lower)? => Some(lower),
@@ -100,6 +113,7 @@ impl Overlay {
             kind,
             place: Place::Upper { inode: object.stat.number.inode, below },
             wanted: upper_number(&object.number, self.home),
+            anchored: !object.opaque && matches!(object.redirect.as_deref(), Some(Elsewhere::Path(_))),
             number: None,
         })
     }
@@ -111,6 +125,7 @@ fn in_lower(lower: Below) -> Result<Found> {
         kind: stat.kind,
         place: Place::Lower(lower),
         wanted: compose(stat.number.file_system, stat.number.inode),
+        anchored: false,
         number: Some(stat.number),
     })
 }

@@ -58,6 +58,8 @@ pub struct Options {
     pub metacopy: bool,
     /// With that, a file of this size or a larger one is filled where it is written to, and a smaller one at once.
     pub blocks_from: u64,
+    /// A directory that the kernel moved shows what it showed where it was.
+    pub redirects: bool,
 }
 
 /// The most that the rename of a directory may copy up.
@@ -70,7 +72,7 @@ pub struct Budget {
 impl Default for Options {
     fn default() -> Self {
         let materialise = Budget { entries: 100_000, bytes: 1 << 30 };
-        Self { ids: IdMap::default(), materialise, metacopy: false, blocks_from: 1 << 20 }
+        Self { ids: IdMap::default(), materialise, metacopy: false, blocks_from: 1 << 20, redirects: true }
     }
 }
 

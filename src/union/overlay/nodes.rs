@@ -43,6 +43,8 @@ pub(super) struct Node {
     pub children: HashMap<NameBytes, NodeId>,
     pub lookups: u64,
     pub opens: u64,
+    /// What shows through it is told by a path from the root, wherever it is itself.
+    pub anchored: bool,
     /// Of a file in the upper, while it is open.
     pub reader: Option<Arc<File>>,
     pub writer: Option<Arc<File>>,
@@ -64,6 +66,7 @@ impl Node {
             children: HashMap::new(),
             lookups: 0,
             opens: 0,
+            anchored: false,
             reader: None,
             writer: None,
             by_blocks: false,
@@ -114,6 +117,7 @@ pub(super) struct Found {
     pub place: Place,
     /// The number it shall have, if no other has it.
     pub wanted: u64,
+    pub anchored: bool,
     /// Of a lower object.
     pub number: Option<lower::Number>,
 }
@@ -238,7 +242,8 @@ impl Nodes {
                 node.place = found.place;
             }
         } else {
-            self.table.insert(id, Node::new(found.kind, found.place));
+            let anchored = found.anchored;
+            self.table.insert(id, Node { anchored, ..Node::new(found.kind, found.place) });
         }
         self.name(id, parent, name)?;
         Ok(id)

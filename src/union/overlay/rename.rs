@@ -199,11 +199,15 @@ impl Overlay {
         Ok(())
     }
 
-    /// Nothing lower shows in a directory that was moved, nor in those in it.
+    /// Nothing lower shows in a directory that was moved, nor in those in it that are where their lower ones were.
     fn settle(&self, nodes: &mut Nodes, moved: NodeId) -> Result<()> {
         let mut waiting = vec![moved];
         while let Some(id) = waiting.pop() {
             let node = nodes.get_mut(id)?;
+            if node.anchored && id != moved {
+                continue;
+            }
+            node.anchored = false;
             if let (Kind::Directory, Place::Upper { below, .. }) = (node.kind, &mut node.place) {
                 *below = None;
             }

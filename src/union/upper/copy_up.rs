@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::finish::Finish;
 use super::private::Mark;
 use super::stage::{Naming, Stage};
-use super::{At, Dir, Error, Number, Object, Origin, Policy, Result, Times, Unfilled, Upper, origin};
+use super::{At, Dir, Elsewhere, Error, Number, Object, Origin, Policy, Result, Times, Upper, origin};
 use crate::layer::{Kind, Time};
 use crate::lower::Stat;
 use crate::stats::{self, Counter};
@@ -188,7 +188,7 @@ impl Upper {
             implicit: false,
             redirect: None,
             unfilled: match original.data {
-                Data::Later { path, .. } => Some(Unfilled::Path(path.to_vec())),
+                Data::Later { path, .. } => Some(Elsewhere::Path(path.to_vec())),
                 _ => None,
             },
         })

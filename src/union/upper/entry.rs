@@ -2,7 +2,7 @@
 
 use super::private::{FOREIGN_OPAQUE, Mark};
 use super::whiteout::OPAQUE_MARKER;
-use super::{At, Dir, Result, Unfilled, View, origin};
+use super::{At, Dir, Elsewhere, Result, View, origin};
 use crate::layer::Kind;
 use crate::lower::Stat;
 use crate::sys::xattr;
@@ -26,9 +26,9 @@ pub struct Object {
     /// A directory that exists only as a parent; its attributes are those of the one below.
     pub implicit: bool,
     /// Where the lower object of a moved one is; to be followed only as section 2 of the semantics allows.
-    pub redirect: Option<Vec<u8>>,
+    pub redirect: Option<Box<Elsewhere>>,
     /// The content, or part of it, is still in a lower file.
-    pub unfilled: Option<Unfilled>,
+    pub unfilled: Option<Elsewhere>,
 }
 
 /// The inode number that shows.
@@ -94,7 +94,9 @@ impl View {
             opaque,
             implicit: listed.has(Mark::Implicit),
             redirect: match stat.kind {
-                Kind::Directory => value(Mark::Redirect)?.flatten(),
+                Kind::Directory => {
+                    value(Mark::Redirect)?.flatten().map(|target| Box::new(Elsewhere::parse(target)))
+                }
                 _ => None,
             },
             unfilled,

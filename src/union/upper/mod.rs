@@ -50,7 +50,7 @@ pub use private::Namespace;
 pub use remove::Below;
 pub use rename::{Moved, Rename, Source, Target};
 pub use sync::{Extent, Policy};
-pub use unfilled::Unfilled;
+pub use unfilled::Elsewhere;
 pub use view::View;
 pub use xattr::Setting;
 

@@ -18,12 +18,12 @@ use crate::layer::Kind;
 use crate::sys::{order, xattr};
 use crate::union::NAME_MAX;
 
-/// Where the content of a file is that is not, or not all, in the upper.
+/// Where on the lower side something is that the upper only tells of: a file's content, or what a directory shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unfilled {
+pub enum Elsewhere {
     /// At this path below the lower root.
     Path(Vec<u8>),
-    /// Under this name, in the lower directories of the file's own.
+    /// Under this name, in the lower directories of its own.
     Name(Vec<u8>),
     /// In a form that is not followed.
     Unknown,
@@ -43,9 +43,9 @@ const LONGEST_REDIRECT: usize = 255;
 /// A longer path might not fit into an attribute of the file system.
 const LONGEST_PATH: usize = 1024;
 
-impl Unfilled {
+impl Elsewhere {
     /// As it is stored.
-    fn parse(target: Vec<u8>) -> Self {
+    pub(super) fn parse(target: Vec<u8>) -> Self {
         let is_name = |name: &[u8]| !matches!(name, b"" | b"." | b"..") && name.len() <= NAME_MAX;
         match target.strip_prefix(b"/") {
             Some(path) if path.split(|&byte| byte == b'/').all(is_name) => Self::Path(path.to_vec()),
@@ -71,15 +71,15 @@ impl View {
         parent: &Dir,
         name: &[u8],
         marks: &Marks,
-    ) -> Result<Option<(Unfilled, Option<Number>)>> {
+    ) -> Result<Option<(Elsewhere, Option<Number>)>> {
         let value = |mark| self.mark(parent, name, mark);
-        let unknown = Ok(Some((Unfilled::Unknown, None)));
+        let unknown = Ok(Some((Elsewhere::Unknown, None)));
         let found = match (marks.has(Mark::Unfilled), marks.has(Mark::Metacopy)) {
             (false, false) => return Ok(None),
             (true, _) => {
                 let value = value(Mark::Unfilled)?.unwrap_or_default();
                 let Some((number, target)) = value.split_at_checked(origin::NUMBER) else { return unknown };
-                return Ok(Some((Unfilled::parse(target.to_vec()), origin::number(number))));
+                return Ok(Some((Elsewhere::parse(target.to_vec()), origin::number(number))));
             }
             // As the kernel has it: anyone could have set it, to be shown what only others may see.
             (false, true) if self.namespace == Namespace::User => return unknown,
@@ -87,7 +87,7 @@ impl View {
             (false, true) if value(Mark::Metacopy)?.is_some_and(|value| !value.is_empty()) => return unknown,
             (false, true) => value(Mark::Redirect)?.unwrap_or_else(|| name.to_vec()),
         };
-        Ok(Some((Unfilled::parse(found), None)))
+        Ok(Some((Elsewhere::parse(found), None)))
     }
 }
 
@@ -238,11 +238,11 @@ mod tests {
 
     #[test]
     fn a_path_that_is_not_clean_is_not_followed() {
-        let parse = |target: &[u8]| Unfilled::parse(target.to_vec());
-        assert_eq!(parse(b"/a/b c"), Unfilled::Path(b"a/b c".to_vec()));
-        assert_eq!(parse(b"name"), Unfilled::Name(b"name".to_vec()));
+        let parse = |target: &[u8]| Elsewhere::parse(target.to_vec());
+        assert_eq!(parse(b"/a/b c"), Elsewhere::Path(b"a/b c".to_vec()));
+        assert_eq!(parse(b"name"), Elsewhere::Name(b"name".to_vec()));
         for target in [&b""[..], b"/", b"..", "/a/../b".as_bytes(), b"/a//b", b"a/b", b"/a/", &[b'x'; 256]] {
-            assert_eq!(parse(target), Unfilled::Unknown, "{}", target.escape_ascii());
+            assert_eq!(parse(target), Elsewhere::Unknown, "{}", target.escape_ascii());
         }
     }
 }

@@ -130,7 +130,7 @@ fn content_that_comes_later_changes_nothing_else() {
         let file =
             Original { permissions: 0o4755, ..original(What::File, Data::Later { size: 4, path: b"f" }) };
         let object = place.upper.copy_up(&root, b"f", &file).unwrap();
-        assert_eq!((object.unfilled, object.stat.size), (Some(Unfilled::Path(b"f".to_vec())), 4));
+        assert_eq!((object.unfilled, object.stat.size), (Some(Elsewhere::Path(b"f".to_vec())), 4));
         assert!(!place.upper.is_sealed().unwrap());
         let open = place.upper.open_file(&root, b"f", Access::ReadWrite).unwrap();
         let read = |_: u64, _: u32, give: &mut dyn FnMut(&[u8])| {
