@@ -2,7 +2,9 @@
 //! show the same tree and have answered the same, and mounting again changes nothing, inode numbers included.
 
 mod back;
+mod calls;
 mod kernel;
+mod mounted;
 mod parts;
 mod posix;
 

@@ -14,7 +14,7 @@ use plyfs::lower::{self, Below, Lower};
 use plyfs::oci::Digest;
 use plyfs::union::diff::{Diff, Opaque, Owners, Place, Sides, Unnameable, export};
 use plyfs::union::overlay::{
-    Access, Caller, Change, Handle, Kill, Make, Name, Opening, Options, Overlay, Renaming,
+    Access, Allocation, Caller, Change, Handle, Kill, Make, Name, Opening, Options, Overlay, Renaming,
 };
 use plyfs::union::upper::{self, Upper};
 use plyfs::union::{Attributes, Errno, Error, NodeId};
@@ -40,6 +40,12 @@ pub struct Shown {
     pub number: u64,
     /// A file's bytes, a symlink's target.
     pub data: Vec<u8>,
+}
+
+/// An open file. It does not outlast the mount it was opened in.
+pub struct Held {
+    node: NodeId,
+    handle: Handle,
 }
 
 pub struct World {
@@ -217,6 +223,29 @@ impl World {
 
     pub fn write(&self, path: &str, offset: u64, data: &[u8]) -> Result<u32> {
         self.opened(path, Access::Write, |node| self.overlay().write(node, offset, data, Kill::No))
+    }
+
+    pub fn allocate(&self, path: &str, allocation: Allocation) -> Result<()> {
+        self.opened(path, Access::Write, |node| self.overlay().allocate(node, allocation))
+    }
+
+    /// Opens to write, and keeps it so.
+    pub fn hold(&self, path: &str) -> Result<Held> {
+        self.named(path, |at| {
+            let node = self.overlay().lookup(at.parent, at.name)?.node;
+            let opening = Opening { access: Access::Write, truncate: false, kill: Kill::No };
+            let opened = self.overlay().open(node, opening);
+            opened.map(|handle| Held { node, handle }).inspect_err(|_| self.overlay().forget(node, 1))
+        })
+    }
+
+    pub fn write_held(&self, held: &Held, offset: u64, data: &[u8]) -> Result<()> {
+        self.overlay().write(held.node, offset, data, Kill::No).map(drop).map_err(told)
+    }
+
+    pub fn let_go(&self, held: Held) {
+        self.overlay().release(held.handle);
+        self.overlay().forget(held.node, 1);
     }
 
     pub fn read(&self, path: &str) -> Result<Vec<u8>> {
