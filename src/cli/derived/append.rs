@@ -16,7 +16,7 @@ use crate::cli::written::{self, ExportError, Form};
 use crate::image::{self, Content};
 use crate::layer::Identity;
 use crate::lower::Below;
-use crate::union::diff::{self, Diff, Sides};
+use crate::union::diff::{self, Against, Diff, Sides};
 use crate::union::upper::{Namespace, View};
 
 /// Make an image of another and more layers
@@ -90,7 +90,8 @@ fn directory(base: &Opened, path: &Path, arguments: &Arguments) -> anyhow::Resul
     };
     let namespace = written::namespace_of(false)?;
     let follows = namespace == Namespace::Trusted;
-    let sides = Sides::Upper { upper: View::open(path, namespace)?, below, follows };
+    let upper = View::open(path, namespace)?;
+    let sides = Sides::Upper { upper, below, follows, against: Against::Below };
     let diff = Diff {
         sides,
         owners: written::owners(),

@@ -19,9 +19,10 @@ use crate::cli::time;
 use crate::layer::Time;
 use crate::layer::write::Writer;
 use crate::mount::{self, Kept, Uppers};
+use crate::oci::Platform;
 use crate::sys::namespace;
 use crate::union;
-use crate::union::diff::{Diff, Opaque, Owners, Print, Sides, Unnameable};
+use crate::union::diff::{Against, Diff, Opaque, Owners, Print, Sides, Unnameable};
 use crate::union::upper::{Namespace, View};
 
 #[derive(clap::Args)]
@@ -91,19 +92,42 @@ struct Place {
     image: String,
 }
 
+/// All that an upper of the store shows, by its name or its mount; none if there is no such.
+pub fn shown_by(
+    context: &Context,
+    upper: &str,
+    platform: Option<&Platform>,
+) -> anyhow::Result<Option<Written>> {
+    let which = Which { upper: upper.to_owned(), base: None, userxattr: false };
+    match which.place(context) {
+        Ok(place) => place.open(context, Opaque::Listed, Against::Nothing, platform).map(Some),
+        Err(error) => {
+            log::debug!("{upper} is no upper: {error:#}");
+            Ok(None)
+        }
+    }
+}
+
+impl Place {
+    fn open(
+        self,
+        context: &Context,
+        opaque: Opaque,
+        against: Against,
+        platform: Option<&Platform>,
+    ) -> anyhow::Result<Written> {
+        let image = open::open(context, &self.image, platform)?;
+        let below = Some(inside::below(&image)?);
+        let upper = View::open(&self.upper, self.namespace)?;
+        let sides = Sides::Upper { upper, below, follows: self.follows, against };
+        let diff = Diff { sides, owners: owners(), opaque, latest: None };
+        Ok(Written { image, _before: None, diff })
+    }
+}
+
 impl Which {
     pub fn open(&self, context: &Context, opaque: Opaque) -> anyhow::Result<Written> {
-        let place = self.place(context)?;
-        let image = open::open(context, &place.image, None)?;
-        let below = Some(inside::below(&image)?);
-        let upper = View::open(&place.upper, place.namespace)?;
-        let diff = Diff {
-            sides: Sides::Upper { upper, below, follows: place.follows },
-            owners: owners(),
-            opaque,
-            latest: None,
-        };
-        Ok(Written { image, _before: None, diff })
+        self.place(context)?.open(context, opaque, Against::Below, None)
     }
 
     /// Where it names an image too: what another shows that it does not.

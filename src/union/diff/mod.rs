@@ -28,15 +28,24 @@ use crate::lower::Below;
 
 /// What is compared.
 pub enum Sides {
-    /// An upper over what is below it, against that alone; over nothing, all of it is new.
+    /// An upper over what is below it; over nothing, all of it is new.
     Upper {
         upper: View,
         below: Option<Below>,
         /// Whether it is known that users could not make it say where content is.
         follows: bool,
+        against: Against,
     },
     /// One tree against another, or against nothing.
     Trees { before: Option<Below>, after: Below },
+}
+
+/// What an upper is compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Against {
+    Below,
+    /// Then all that shows is new, be it the upper's or not.
+    Nothing,
 }
 
 /// Whose an upper's objects are.

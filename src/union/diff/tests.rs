@@ -64,7 +64,7 @@ impl Pair {
     fn diff_over(&self, below: Below, owners: Owners) -> Diff {
         let upper = View::open(&self.path("u"), self.namespace).unwrap();
         let follows = self.namespace == Namespace::Trusted;
-        let sides = Sides::Upper { upper, below: Some(below), follows };
+        let sides = Sides::Upper { upper, below: Some(below), follows, against: Against::Below };
         Diff { sides, owners, opaque: Opaque::Listed, latest: None }
     }
 

@@ -5,7 +5,7 @@ use super::super::upper::{Dir, Elsewhere, Entry, Object, View};
 use super::super::{Errno, Error, Result};
 use super::content::Content;
 use super::level::{Level, Step};
-use super::{Below, Change, Changed, Diff, Facts, Opaque, Owners, Print, Sides, What};
+use super::{Against, Below, Change, Changed, Diff, Facts, Opaque, Owners, Print, Sides, What};
 use crate::layer::Kind;
 use crate::layer::write::join;
 
@@ -43,7 +43,7 @@ impl<'a> Walk<'a> {
 
     fn root(&mut self) -> Result<()> {
         let (level, facts) = match &self.diff.sides {
-            Sides::Upper { upper, below, .. } => {
+            Sides::Upper { upper, below, against, .. } => {
                 let root = upper.root();
                 let Entry::Object(object) = upper.entry(&root, b".")? else {
                     return Err(Errno::NOTDIR.into());
@@ -52,8 +52,10 @@ impl<'a> Walk<'a> {
                 let was = below.as_ref().map(Facts::of_lower).transpose()?;
                 let facts = self.facts(upper, (&root, b"."), &object, was.as_ref())?;
                 let through = below.clone().filter(|_| !object.opaque);
-                let level = Level::new(Vec::new(), Some(root), through, below.clone());
-                (Level { is_shared: !object.opaque, ..level }, facts)
+                let is_compared = *against == Against::Below;
+                let at = below.clone().filter(|_| is_compared);
+                let level = Level::new(Vec::new(), Some(root), through, at);
+                (Level { is_shared: is_compared && !object.opaque, ..level }, facts)
             }
             Sides::Trees { before, after } => {
                 let level = Level::new(Vec::new(), None, Some(after.clone()), before.clone());
@@ -113,7 +115,10 @@ impl<'a> Walk<'a> {
         }
         let facts = match (&through, object.implicit) {
             (Some(through), true) => self.told(Facts::of_lower(through)?),
-            _ => self.facts(view, (directory, name), object, was.as_ref())?,
+            _ => {
+                let replaced = self.replaced(was.as_ref(), through.as_ref())?;
+                self.facts(view, (directory, name), object, replaced.as_ref())?
+            }
         };
         if facts.kind != Kind::Directory {
             let (inode, lacking) = (object.stat.number.inode, self.lacking(object)?);
@@ -229,6 +234,14 @@ impl<'a> Walk<'a> {
             (facts.user, facts.group) = kept.map_or((0, 0), |was| (was.user, was.group));
         }
         Ok(self.told(facts))
+    }
+
+    /// What an object of the upper stands in the place of, which may have an owner that it keeps.
+    fn replaced(&self, was: Option<&Facts>, through: Option<&Below>) -> Result<Option<Facts>> {
+        match &self.diff.sides {
+            Sides::Upper { against: Against::Nothing, .. } => through.map(Facts::of_lower).transpose(),
+            _ => Ok(was.cloned()),
+        }
     }
 
     /// Facts as they are told.

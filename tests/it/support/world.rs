@@ -12,7 +12,7 @@ use plyfs::layer::write::Writer;
 use plyfs::layer::{Blob, ChunkCache, Contents, Index, Kind, Layer};
 use plyfs::lower::{self, Below, Lower};
 use plyfs::oci::Digest;
-use plyfs::union::diff::{Diff, Opaque, Owners, Place, Sides, Unnameable, export};
+use plyfs::union::diff::{Against, Diff, Opaque, Owners, Place, Sides, Unnameable, export};
 use plyfs::union::overlay::{
     Access, Allocation, Caller, Change, Handle, Kill, Make, Name, Opening, Options, Overlay, Renaming,
 };
@@ -90,7 +90,7 @@ impl World {
     pub fn committed(&self, namespace: upper::Namespace, opaque: Opaque) -> World {
         let upper = upper::View::open(&self.path("upper"), namespace).unwrap();
         let follows = namespace == upper::Namespace::Trusted || self.options.metacopy;
-        let sides = Sides::Upper { upper, below: Some(image(&self.tars)), follows };
+        let sides = Sides::Upper { upper, below: Some(image(&self.tars)), follows, against: Against::Below };
         let layer = layer_of(&Diff { sides, owners: Owners::AsStored, opaque, latest: None });
         self.of_layers([&self.tars[..], &[layer]].concat())
     }
