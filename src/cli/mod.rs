@@ -70,7 +70,7 @@ enum Command {
     Import(image::import::Arguments),
     Export(inside::export::Arguments),
     Images(image::images::Arguments),
-    Inspect(image::inspect::Arguments),
+    Inspect(container::inspect::Arguments),
     History(image::history::Arguments),
     Tag(image::tag::Arguments),
     Rmi(image::rmi::Arguments),
@@ -153,7 +153,10 @@ pub fn main() -> ExitCode {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return error::report_usage(&error),
+        Err(error) => {
+            let refused = container::refused::explained(&error);
+            return refused.map_or_else(|| error::report_usage(&error), |why| error::report(&why.into()));
+        }
     };
     logger::start(cli.global.verbose);
     match run(cli) {
@@ -182,7 +185,7 @@ fn act(context: &Context, command: Command) -> anyhow::Result<()> {
         Command::Export(arguments) => inside::export::run(context, &arguments),
         Command::Import(arguments) => image::import::run(context, &arguments),
         Command::Images(arguments) => image::images::run(context, &arguments),
-        Command::Inspect(arguments) => image::inspect::run(context, &arguments),
+        Command::Inspect(arguments) => container::inspect::run(context, &arguments),
         Command::History(arguments) => image::history::run(context, &arguments),
         Command::Tag(arguments) => image::tag::run(context, &arguments),
         Command::Rmi(arguments) => image::rmi::run(context, &arguments),

@@ -148,7 +148,7 @@ pub fn write(
 }
 
 /// With the machine's network comes the machine's name.
-fn hostname(wanted: &Wanted, own: &str) -> String {
+pub fn hostname(wanted: &Wanted, own: &str) -> String {
     match (&wanted.hostname, wanted.network) {
         (Some(name), _) => name.clone(),
         (None, Network::None) => own.to_owned(),

@@ -22,7 +22,7 @@ mod wanted;
 use std::io;
 use std::path::PathBuf;
 
-pub use bundle::{Placement, write as write_bundle};
+pub use bundle::{Placement, hostname, write as write_bundle};
 pub use log::{Line, LogReader, Stream};
 pub use monitor::run;
 pub use record::{Container, Containers, Found, Held, State};

@@ -58,8 +58,9 @@ fn env(image: &RunConfig, wanted: &Wanted, hostname: &str, home: &str) -> Vec<St
     env.push(format!("HOSTNAME={hostname}"));
     image.env.iter().for_each(|word| set(&mut env, word));
     wanted.env.iter().for_each(|word| set(&mut env, word));
-    if !env.iter().any(|word| name(word) == "HOME") {
-        env.push(format!("HOME={home}"));
+    // An empty one is none to runc and podman.
+    if !env.iter().any(|word| name(word) == "HOME" && word != "HOME=") {
+        set(&mut env, &format!("HOME={home}"));
     }
     env
 }
@@ -115,6 +116,8 @@ mod tests {
         let wanted = Wanted { env: words("LANG=de A=b=c GONE"), terminal: true, ..Wanted::default() };
         let expected = words("PATH=/bin TERM=xterm HOSTNAME=box LANG=de EMPTY= A=b=c HOME=/root");
         assert_eq!(env(&image, &wanted, "box", "/root"), expected);
+        let emptied = RunConfig { env: words("HOME="), ..RunConfig::default() };
+        assert_eq!(self::env(&emptied, &Wanted::default(), "box", "/root").last().unwrap(), "HOME=/root");
         let kept = RunConfig { env: words("HOME=/kept"), ..RunConfig::default() };
         assert_eq!(env(&kept, &Wanted::default(), "box", "/root").last().unwrap(), "HOME=/kept");
     }

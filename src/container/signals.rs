@@ -47,6 +47,14 @@ pub fn number(text: &str) -> Option<i32> {
         .filter(|number| (1..=libc::SIGRTMAX()).contains(number))
 }
 
+/// As docker writes it.
+pub fn name(number: i32) -> String {
+    match NAMES.iter().find(|(_, known)| *known == number) {
+        Some((name, _)) => format!("SIG{name}"),
+        None => number.to_string(),
+    }
+}
+
 fn real_time(name: &str) -> Option<i32> {
     let offset = |rest: &str| if rest.is_empty() { Some(0) } else { rest.get(1..)?.parse::<i32>().ok() };
     match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
@@ -67,6 +75,7 @@ mod tests {
     #[test]
     fn a_signal_has_many_names() {
         assert_eq!(["TERM", "SIGTERM", "sigterm", "15"].map(number), [Some(15); 4]);
+        assert_eq!([15, libc::SIGUSR1, 40].map(name), ["SIGTERM", "SIGUSR1", "40"]);
         assert_eq!(number("SIGRTMIN+3"), Some(libc::SIGRTMIN() + 3));
         assert_eq!(number("RTMAX-1"), Some(libc::SIGRTMAX() - 1));
         assert_eq!(["", "0", "65", "FOO", "RTMIN-1", "-9", "RTMAX+1"].map(number), [None; 7]);

@@ -2,8 +2,10 @@
 
 pub mod bundle;
 pub mod exec;
+pub mod inspect;
 pub mod logs;
 pub mod ps;
+pub mod refused;
 pub mod root;
 pub mod run;
 pub mod stop;

@@ -177,7 +177,7 @@ fn ago(since: u64) -> String {
     units::duration(i64::try_from(Container::now().saturating_sub(since)).unwrap_or(i64::MAX))
 }
 
-fn word(state: &State) -> &'static str {
+pub fn word(state: &State) -> &'static str {
     match state {
         State::Created => "created",
         State::Running(_) => "running",

@@ -7,16 +7,17 @@ use serde_json::{Value, json};
 use crate::cli::context::Context;
 use crate::cli::error::{Told, tell};
 use crate::cli::facts;
-use crate::cli::open::{Opened, open};
+use crate::cli::open::open;
 use crate::cli::output::{Output, pretty};
 use crate::cli::platform::Choice;
 use crate::cli::template::Template;
-use crate::oci::{Reference, RunConfig};
+use crate::oci::{Platform, Reference, RunConfig};
 
 /// Show what an image says of itself, as JSON
 #[derive(clap::Args)]
+#[group(id = "inspected")]
 pub struct Arguments {
-    #[arg(value_name = "IMAGE", required = true)]
+    #[arg(value_name = "NAME", required = true)]
     images: Vec<String>,
     /// `json` or a Go template
     #[arg(short, long, value_name = "FORMAT")]
@@ -25,17 +26,31 @@ pub struct Arguments {
     platform: Choice,
 }
 
+impl Arguments {
+    pub fn platform(&self) -> anyhow::Result<Option<Platform>> {
+        self.platform.platform()
+    }
+}
+
 pub fn run(context: &Context, arguments: &Arguments) -> anyhow::Result<()> {
+    let platform = arguments.platform()?;
+    each(arguments, |wanted| describe(context, wanted, platform.as_ref()))
+}
+
+/// Prints what each is; one that is not there does not keep the others.
+pub fn each(
+    arguments: &Arguments,
+    mut describe: impl FnMut(&str) -> anyhow::Result<Value>,
+) -> anyhow::Result<()> {
     let template = match arguments.format.as_deref() {
         None | Some("") => None,
         Some("json") => Some(Template::parse("{{json .}}")?),
         Some(text) => Some(Template::parse(text)?),
     };
-    let platform = arguments.platform.platform()?;
     let mut failed = false;
     let mut found = Vec::new();
     for wanted in &arguments.images {
-        match open(context, wanted, platform.as_ref()).and_then(|opened| describe(&opened)) {
+        match describe(wanted) {
             Ok(value) => found.push(value),
             Err(error) => {
                 failed = true;
@@ -60,7 +75,8 @@ fn print(template: Option<&Template>, found: Vec<Value>) -> anyhow::Result<()> {
     Ok(out.finish()?)
 }
 
-fn describe(opened: &Opened) -> anyhow::Result<Value> {
+pub fn describe(context: &Context, wanted: &str, platform: Option<&Platform>) -> anyhow::Result<Value> {
+    let opened = open(context, wanted, platform)?;
     let image = &opened.image;
     let config = image.config.value();
     let names: Vec<String> = image.names.iter().map(Reference::familiar).collect();
