@@ -6,7 +6,9 @@
 //! Where a part of the tree turns out to be damaged it shows nothing, and [`Index::intact`] says so from then on.
 
 mod check;
+mod entries;
 pub(super) mod format;
+mod inode;
 mod pages;
 #[cfg(test)]
 mod tests;
@@ -20,7 +22,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::fs::FileType;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
-use self::format::{CountRecord, EntryRecord, InodeRecord, NONE, Section, XattrRecord, high, low};
+pub use self::entries::{Entries, Entry};
+use self::format::{CountRecord, EntryRecord, InodeRecord, NONE, Section, XattrRecord};
+pub use self::inode::Inode;
 use self::pages::Pages;
 pub(super) use self::pages::table as page_table;
 use super::{Checkpoint, Codec};
@@ -430,171 +434,6 @@ fn within(section: &Range<usize>, at: u64, length: u64) -> Option<Range<usize>> 
     let start = section.start.checked_add(usize::try_from(at).ok()?)?;
     let end = start.checked_add(usize::try_from(length).ok()?)?;
     (end <= section.end).then_some(start..end)
-}
-
-/// The attributes of one inode.
-#[derive(Clone, Copy)]
-pub struct Inode<'a> {
-    pub(super) record: &'a InodeRecord,
-}
-
-impl Inode<'_> {
-    pub fn kind(&self) -> Kind {
-        self.record.kind()
-    }
-
-    /// The twelve permission bits.
-    pub fn mode(&self) -> u16 {
-        self.record.mode.get()
-    }
-
-    pub fn uid(&self) -> u32 {
-        self.record.uid.get()
-    }
-
-    pub fn gid(&self) -> u32 {
-        self.record.gid.get()
-    }
-
-    /// How many names it has in this tree; a directory: two and its subdirectories.
-    pub fn nlink(&self) -> u32 {
-        self.record.nlink.get()
-    }
-
-    /// Of a file its bytes, of a link the length of its target, else 0.
-    pub fn size(&self) -> u64 {
-        match self.kind() {
-            Kind::File | Kind::Symlink | Kind::LowerLink => self.record.first.get(),
-            _ => 0,
-        }
-    }
-
-    pub fn mtime(&self) -> Time {
-        Time { seconds: self.record.seconds.get(), nanoseconds: self.record.nanoseconds.get() }
-    }
-
-    /// A device's major and minor number; of anything else they are 0.
-    pub fn rdev(&self) -> (u32, u32) {
-        match self.kind() {
-            Kind::CharDevice | Kind::BlockDevice => (low(self.record.first), high(self.record.first)),
-            _ => (0, 0),
-        }
-    }
-
-    /// Nothing of the layers below shows in this directory.
-    pub fn is_opaque(&self) -> bool {
-        self.record.flags & format::OPAQUE != 0
-    }
-
-    /// The layer has names below this directory and no entry for itself: its attributes are those of a lower layer,
-    /// if there is one that has it.
-    pub fn is_implicit(&self) -> bool {
-        self.record.flags & format::IMPLICIT != 0
-    }
-
-    /// An implicit directory with nothing but whiteouts and opaque markers in and below it.
-    pub fn is_marker_only(&self) -> bool {
-        self.record.flags & format::MARKER_ONLY != 0
-    }
-
-    /// Entries before it led through its name, as through a directory: where they went, the layers below tell.
-    pub fn is_late(&self) -> bool {
-        self.record.flags & format::LATE != 0
-    }
-
-    /// In a merged tree, which of its layers the inode is of.
-    pub fn layer(&self) -> u16 {
-        self.record.layer.get()
-    }
-
-    /// In a merged tree, the inode's number in the index of [`Inode::layer`].
-    pub fn origin(&self) -> Id {
-        self.record.origin.get()
-    }
-
-    /// The directory that a directory is in, the root's is itself; of anything else it is 0.
-    pub fn parent(&self) -> Id {
-        match self.kind() {
-            Kind::Directory => low(self.record.second),
-            _ => 0,
-        }
-    }
-
-    /// Whether it is a file with holes.
-    pub fn is_sparse(&self) -> bool {
-        self.kind() == Kind::File && self.record.extents.get() != NONE
-    }
-
-    /// Whether it has extended attributes.
-    pub fn has_xattrs(&self) -> bool {
-        self.record.xattrs.get() != NONE
-    }
-
-    fn entries(&self) -> Range<usize> {
-        match self.kind() {
-            Kind::Directory => {
-                let first = low(self.record.first) as usize;
-                first..first + high(self.record.first) as usize
-            }
-            _ => 0..0,
-        }
-    }
-}
-
-/// One name in a directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
-    pub name: &'a [u8],
-    pub kind: Kind,
-    /// A whiteout has none and 0 here.
-    pub id: Id,
-}
-
-/// The names in one directory, sorted by their bytes.
-#[derive(Clone, Copy)]
-pub struct Entries<'a> {
-    records: &'a [EntryRecord],
-    names: &'a [u8],
-}
-
-impl<'a> Entries<'a> {
-    pub fn len(&self) -> usize {
-        self.records.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.records.is_empty()
-    }
-
-    pub fn get(&self, position: usize) -> Option<Entry<'a>> {
-        self.records.get(position).map(|record| self.entry(record))
-    }
-
-    pub fn find(&self, name: &[u8]) -> Option<Entry<'a>> {
-        let position = self.position(name).ok()?;
-        self.get(position)
-    }
-
-    /// Where `name` stands, or where it would.
-    pub fn position(&self, name: &[u8]) -> Result<usize, usize> {
-        self.records.binary_search_by(|record| self.name(record).cmp(name))
-    }
-
-    pub fn iter(&self) -> impl Iterator<Item = Entry<'a>> + use<'a> {
-        let entries = *self;
-        entries.records.iter().map(move |record| entries.entry(record))
-    }
-
-    fn name(&self, record: &EntryRecord) -> &'a [u8] {
-        let at = record.name_at.get() as usize;
-        &self.names[at..at + usize::from(record.name_len)]
-    }
-
-    fn entry(&self, record: &EntryRecord) -> Entry<'a> {
-        let kind = Kind::from_byte(record.kind).unwrap_or(Kind::Whiteout);
-        let id = if kind == Kind::Whiteout { 0 } else { record.inode.get() };
-        Entry { name: self.name(record), kind, id }
-    }
 }
 
 /// The name and the value of an extended attribute.
