@@ -23,11 +23,12 @@ use crate::cli::platform::Choice;
 /// image, one is made that is always the same. Everything happens in a directory and namespaces that go when it ends,
 /// however it ends; as a plain user, in a user namespace.
 ///
-/// Drivers: native (the tree unpacked), plyfs, plyfs-rw (with an upper), plyfs-dirs (over unpacked layers), overlay (the kernel's, over unpacked layers),
-/// overlay-over-plyfs (over a plyfs mount), fuse-overlayfs[=PROGRAM], squashfuse, erofs, and from the image's file to
-/// the first file read also umoci, podman and ratarmount. `cmd:COMMAND` is one of your own: it mounts
-/// $PLYFS_BENCH_LOWERS (unpacked, topmost first, colons between) or $PLYFS_BENCH_IMAGE (an OCI layout) at
-/// $PLYFS_BENCH_TARGET, with $PLYFS_BENCH_UPPER and $PLYFS_BENCH_WORK where it is written to; umount(2) takes it away.
+/// Drivers: native (the tree unpacked), plyfs, plyfs-rw (with an upper), plyfs-dirs (over unpacked layers), overlay
+/// (the kernel's, over unpacked layers), overlay-over-plyfs (over a plyfs mount), fuse-overlayfs[=PROGRAM], squashfuse,
+/// erofs, and from the image's file to the first file read also umoci, podman and ratarmount. `cmd:COMMAND` is one of
+/// your own: it mounts $PLYFS_BENCH_LOWERS (unpacked, topmost first, colons between) or $PLYFS_BENCH_IMAGE (an OCI
+/// layout) at $PLYFS_BENCH_TARGET, with $PLYFS_BENCH_UPPER and $PLYFS_BENCH_WORK where it is written to; umount(2)
+/// takes it away.
 /// `NAME+20%` is a driver that is a fifth slower than it is, to see what the comparison can tell.
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -37,8 +38,8 @@ pub struct Arguments {
     #[arg(long = "driver", value_name = "DRIVER")]
     drivers: Vec<String>,
     /// Do this: first-file, mount, find, stat, missing, read-all, tar, open, readers, read, random, fio, python, perl,
-    /// create, unlink, rename, mkdir, copy-up, write, write-small, chmod, rm, untar, git-clone, git-status, build, install; or `cmd:COMMAND`,
-    /// done by a shell in a tree that it may change [default: all]
+    /// create, unlink, rename, mkdir, copy-up, write, write-small, chmod, rm, untar, git-clone, git-status, build,
+    /// install; or `cmd:COMMAND`, done by a shell in a tree that it may change [default: all]
     #[arg(long = "workload", value_name = "WORK")]
     workloads: Vec<String>,
     /// Show how cost grows with: entries, layers, size, readers, mounts; `all` or `none` [default: all, unless drivers
@@ -66,7 +67,7 @@ pub struct Arguments {
 
 impl Arguments {
     fn pace(&self) -> Pace {
-        let (rounds, seconds) = if self.quick { (3, 6) } else { (7, 20) };
+        let (rounds, seconds) = if self.quick { (3, 6) } else { (7, 12) };
         Pace {
             rounds: self.rounds.map_or(rounds, usize::from),
             row: Duration::from_secs(seconds),
