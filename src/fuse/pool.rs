@@ -104,8 +104,8 @@ fn serve(union: &impl Bytes, job: Job) {
     let mut reply = Some(job.reply);
     let read = union.read(job.node, job.offset, job.length, |bytes| {
         if let Some(reply) = reply.take() {
-            reply.data(bytes);
             stats::count(Counter::BytesServed, bytes.len() as u64);
+            reply.data(bytes);
         }
     });
     if let (Err(error), Some(reply)) = (read, reply) {
