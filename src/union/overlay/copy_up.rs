@@ -12,7 +12,7 @@ use crate::layer::Kind;
 use crate::lower::{Below, Located, Pairs, Stat};
 use crate::stats::{self, Counter};
 use crate::sys::namespace::has_one_id;
-use crate::union::Ids;
+use crate::union::{IdMap, Ids};
 
 /// How much of a file is wanted in the upper.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,20 +205,10 @@ impl Overlay {
         Ok(Place::Upper { inode: object.stat.number.inode, below: stays.then_some(below) })
     }
 
-    /// Where everything belongs to one, whose files they are on disk matters to nobody: those of who can give none to
-    /// another are its own.
     fn facts(&self, below: &Below, wanted: Wanted) -> Result<Facts> {
         let mut facts = Facts::read(below, wanted, |stat| self.may_wait(below, stat.size, wanted))?;
-        let (users, groups) = (&self.options.ids.users, &self.options.ids.groups);
-        let is_one = |ids: &Ids| matches!(ids, Ids::All(_));
-        if (is_one(users) || is_one(groups)) && has_no_other_id()? {
-            if is_one(users) {
-                facts.stat.user = rustix::process::geteuid().as_raw();
-            }
-            if is_one(groups) {
-                facts.stat.group = rustix::process::getegid().as_raw();
-            }
-        }
+        facts.stat.user = self.owner.user.unwrap_or(facts.stat.user);
+        facts.stat.group = self.owner.group.unwrap_or(facts.stat.group);
         Ok(facts)
     }
 
@@ -245,6 +235,28 @@ impl Overlay {
         })?;
         let inode = rustix::fs::fstat(&file)?.st_ino;
         Ok(Place::Orphan { inode, file: Arc::new(file), below: None })
+    }
+}
+
+/// Who owns what is copied up, if not who owned it below: where everything belongs to one, whose files they are on disk
+/// matters to nobody, and those of who can give none to another are its own.
+#[derive(Default)]
+pub(super) struct Owner {
+    user: Option<u32>,
+    group: Option<u32>,
+}
+
+impl Owner {
+    pub(super) fn of_copies(ids: &IdMap) -> Result<Self> {
+        let is_one = |ids: &Ids| matches!(ids, Ids::All(_));
+        let (users, groups) = (is_one(&ids.users), is_one(&ids.groups));
+        if !(users || groups) || !has_no_other_id()? {
+            return Ok(Self::default());
+        }
+        Ok(Self {
+            user: users.then(|| rustix::process::geteuid().as_raw()),
+            group: groups.then(|| rustix::process::getegid().as_raw()),
+        })
     }
 }
 

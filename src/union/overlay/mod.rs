@@ -35,6 +35,7 @@ use self::nodes::{Nodes, Place};
 use super::upper::{self, Dir, Upper};
 use super::{Attributes, Errno, Error, IdMap, NodeId, Result};
 use crate::lower::{self, Below};
+use copy_up::Owner;
 pub use copy_up::Wanted;
 pub use open::Passing;
 pub use unfilled::Sealed;
@@ -83,6 +84,7 @@ pub struct Overlay {
     lower: Below,
     directories: Mutex<LruCache<NodeId, Dir>>,
     options: Options,
+    owner: Owner,
     /// The file system that numbers are of which the kernel has recorded.
     home: u32,
 }
@@ -99,6 +101,7 @@ impl Overlay {
             nodes: RwLock::new(Nodes::new(root)),
             upper,
             directories: Mutex::new(LruCache::new(MOST_DIRECTORIES)),
+            owner: Owner::of_copies(&options.ids)?,
             options,
             home,
         })
