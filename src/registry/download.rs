@@ -111,9 +111,7 @@ impl<'a> Download<'a> {
                     self.body = Some(body);
                     return Ok(());
                 }
-                Err(error) if error.is_passing() || matches!(error, Error::Unreachable { .. }) => {
-                    fault = error
-                }
+                Err(error) if error.is_passing() => fault = error,
                 Err(error) => return Err(io::Error::other(error)),
             }
         }

@@ -15,8 +15,8 @@ use crate::union::diff::Unnameable;
 
 /// Write what an image or a container shows as a tar
 ///
-/// All layers together, and what was written over them, with owners, modes, times, hard links, devices and extended attributes; `plyfs import` makes an
-/// image of it that shows the same.
+/// All layers together, and what was written over them, with owners, modes, times, hard links, devices and extended
+/// attributes; `plyfs import` makes an image of it that shows the same.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// A container or an upper, by its name or where it is mounted; else an image of the store, or a file

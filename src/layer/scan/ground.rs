@@ -100,9 +100,7 @@ impl<'a> Ground<'a> {
     /// The place of the directory that the one at `at` is in.
     pub(super) fn above(self, tree: &Tree, at: At) -> At {
         let Some((parent, _)) = tree.place_of(at.node) else { return self.top(tree) };
-        let way = tree.path(parent);
-        let names = way.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
-        names.fold(self.top(tree), |at, name| match tree.child(at.node, name) {
+        names(&tree.path(parent)).fold(self.top(tree), |at, name| match tree.child(at.node, name) {
             Some(Child::Inode(node, _)) => self.enter(tree, at, name, node),
             _ => at,
         })
@@ -111,8 +109,7 @@ impl<'a> Ground<'a> {
     /// Whether the layer itself says what is `name` in a directory of that path.
     pub(super) fn is_said(self, directory: &[u8], name: &[u8]) -> bool {
         let Some(own) = self.own else { return false };
-        let mut names = directory.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
-        let directory = names.try_fold(0, |at, name| {
+        let directory = names(directory).try_fold(0, |at, name| {
             own.lookup(at, name).filter(|entry| entry.kind == Kind::Directory).map(|entry| entry.id)
         });
         directory.and_then(|at| own.lookup(at, name)).is_some_and(|entry| match entry.kind {
@@ -121,4 +118,9 @@ impl<'a> Ground<'a> {
             _ => true,
         })
     }
+}
+
+/// Of a path in a tree.
+fn names(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').filter(|name| !name.is_empty())
 }
